@@ -1,0 +1,115 @@
+"""From a problem to the congruence flow that `solvers` integrates, and back."""
+
+from typing import Any
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from ._types import Residual, Scalar
+from .flows import AbstractFlow, Path
+from .losses import AbstractLoss
+from .measurements import AbstractMeasurement
+from .parametrizations import Factor
+from .problems import Problem
+from .solvers import CongruenceTerm, ResidualRadau, integrate
+
+
+def by_congruence(
+    problem: Problem,
+    flow: AbstractFlow,
+    solver: ResidualRadau,
+    *,
+    log_alpha: Scalar,
+    init: Any,
+    t1: Scalar | None,
+    rtol: float,
+    save_ts: Float[Array, " k"] | None,
+    max_steps: int | None,
+) -> tuple[Path, Array | None]:
+    """Integrate the factor flow with the structure-preserving solver.
+
+    Args:
+        problem: to fit.
+        flow: `FactorFlow`, or `MatrixFlow`, whose X moves along the same path.
+        solver: its options.
+        log_alpha: natural logarithm of alpha.
+        init: U~ (n, d), or None.
+        t1: the final time; None to integrate to rest.
+        rtol: the relative error of X that is asked for.
+        save_ts: increasing times at which to save, or None.
+        max_steps: of the solver; None for its own limit.
+
+    Returns:
+        The path, and the logarithms of the eigenvalues of X.
+    """
+    parametrization = flow.parametrization
+    start = parametrization if isinstance(parametrization, Factor) else Factor()
+    frame = start.frame(problem.dim, init, problem.measurement.dtype)
+    end = integrate(
+        congruence_term(problem),
+        solver,
+        frame=frame,
+        log_alpha=log_alpha,
+        t1=jnp.asarray(jnp.inf, frame.dtype) if t1 is None else t1,
+        rtol=rtol,
+        save_ts=save_ts,
+        **({} if max_steps is None else {"max_steps": max_steps}),
+    )
+    saved = None if save_ts is None else (end.Xs, end.residuals, end.duals)
+    path = Path(
+        unknown=end.X,
+        residual=end.residual,
+        dual=end.dual,
+        time=end.time,
+        saved=saved,
+        error_estimate=end.error_estimate,
+        result=end.result,
+        stats=end.stats,
+    )
+    return path, getattr(end, "log_eigenvalues", None)
+
+
+def congruence_term(problem: Problem) -> CongruenceTerm:
+    """The flow of a problem, as the callables that `solvers` asks for.
+
+    Args:
+        problem: any.
+
+    Returns:
+        The term. Derivatives reach the measurement, the targets and the loss through it.
+    """
+    measurement = problem.measurement
+    return CongruenceTerm(
+        predict=eqx.Partial(_predict, measurement),
+        residual=eqx.Partial(_residual, problem.loss, problem.targets),
+        curvature=eqx.Partial(_curvature, problem.loss, problem.targets),
+        adjoint=eqx.Partial(_adjoint, measurement),
+        adjoint_times=eqx.Partial(_adjoint_times, measurement),
+        gram=eqx.Partial(_gram, measurement),
+        scale=jnp.linalg.norm(problem.targets),
+    )
+
+
+def _predict(measurement: AbstractMeasurement, U: Array) -> Residual:
+    return measurement.apply_product(U, U)
+
+
+def _residual(loss: AbstractLoss, targets: Residual, prediction: Residual) -> Residual:
+    return loss.residual(prediction, targets)
+
+
+def _curvature(loss: AbstractLoss, targets: Residual, prediction: Residual) -> Residual:
+    return loss.curvature(prediction, targets)
+
+
+def _adjoint(measurement: AbstractMeasurement, v: Residual) -> Array:
+    return measurement.adjoint(v)
+
+
+def _adjoint_times(measurement: AbstractMeasurement, v: Residual, V: Array) -> Array:
+    return measurement.adjoint_times(v, V)
+
+
+def _gram(measurement: AbstractMeasurement, W: Array, V: Array) -> Array:
+    return measurement.gram(W, V)

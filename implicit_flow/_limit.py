@@ -1,0 +1,274 @@
+"""`limit`: where a flow goes as the initialization shrinks to zero."""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
+from jaxtyping import Array, ArrayLike, Float
+
+from . import _checks
+from ._results import RESULTS, is_answer
+from ._simulate import simulate
+from ._solution import Solution
+from ._types import Scalar
+from .convex import Certificate, certify
+from .flows import AbstractFlow, FactorFlow, SteeredFlow
+from .problems import Problem
+
+
+class Limit(eqx.Module):
+    """The end of a flow as alpha goes to zero, with its error and its certificate.
+
+    Attributes:
+        X: the end at the smallest alpha, shape (n, n).
+        error_estimate: of X as the limit: relative, Frobenius. It is meant never to understate;
+            inf where the ladder is too short, or does not converge.
+        log10_alphas: the ladder, decreasing, shape (k,).
+        Xs: the ends along it, shape (k, n, n).
+        certificate: of X.
+        verdict: on the limit: "minimal", "not minimal", "not fitted", "infeasible targets" or
+            "undecided". Never more certain than the certificate and the error estimate together.
+        explanation: the verdict in words.
+        solutions: one for each alpha.
+    """
+
+    X: Float[Array, "n n"]
+    error_estimate: Scalar
+    log10_alphas: Float[Array, " k"]
+    Xs: Float[Array, "k n n"]
+    certificate: Certificate
+    verdict: str = eqx.field(static=True)
+    explanation: str = eqx.field(static=True)
+    solutions: tuple[Solution, ...]
+
+    def __str__(self) -> str:
+        """The verdict, the error and the ladder."""
+        lines = [f"{self.verdict}: {self.explanation}"]
+        lines.append(f"  error estimate of the limit: {float(self.error_estimate):.1e} (relative)")
+        for value, sol in zip(self.log10_alphas.tolist(), self.solutions, strict=True):
+            lines.append(
+                f"  alpha = 1e{value:g}: nuclear norm {float(sol.nuclear_norm):.10g}, "
+                f"residual {float(sol.residual_norm):.1e}, rank {int(sol.rank())}"
+            )
+        return "\n".join(lines)
+
+
+def limit(
+    problem: Problem,
+    flow: AbstractFlow | None = None,
+    *,
+    log10_alphas: Sequence[float] | ArrayLike | None = None,
+    rtol: float | None = None,
+    init: Any = None,
+    solver: Any = None,
+    tolerance: float | None = None,
+    progress: Callable[[Solution], None] | None = None,
+    throw: bool = True,
+) -> Limit:
+    r"""The limit of a flow as alpha -> 0, with an error estimate and a certificate.
+
+    The flow is integrated to rest for each alpha of a ladder. The distances between its rungs give
+    the exponent g with which X(alpha) approaches its limit, and with it what is still missing at
+    the last rung; half of that exponent is used, so that slower terms behind the leading one do
+    not make the estimate too small. A host function: it does not work under `jit`.
+
+    Args:
+        problem: what to fit.
+        flow: how the unknown moves; `flows.FactorFlow()` if None.
+        log10_alphas: the ladder; a decreasing one that suits the flow if None. Two rungs or fewer
+            give no error estimate (inf).
+        rtol: the relative error of X asked for at each rung; see `simulate`.
+        init: the parameter at scale one; see `simulate`.
+        solver: see `simulate`.
+        tolerance: relative misfit up to which noisy targets count as met; see `certify`.
+        progress: called with each solution as it is found.
+        throw: raise where a rung failed; otherwise see `.solutions[k].result`.
+
+    Returns:
+        The limit.
+
+    Raises:
+        ValueError: an argument that cannot be; the message says which and what to do.
+        RuntimeError: (Equinox's) if `throw` and a rung is a failure. Divergence of the norm is
+            not one here: the verdict is then "undecided".
+
+    Example:
+        >>> import jax.numpy as jnp, implicit_flow as imf
+        >>> A = imf.measurements.DenseMeasurement(jnp.array([[[2.0, 0.0], [0.0, 1.0]]]))
+        >>> lim = imf.limit(imf.Problem(A, jnp.array([1.0])))
+        >>> lim.verdict, bool(jnp.allclose(lim.X, jnp.diag(jnp.array([0.5, 0.0]))))
+        ('minimal', True)
+    """
+    _checks.instance(problem, "problem", Problem, "Make one with `Problem(measurement, targets)`.")
+    flow = FactorFlow() if flow is None else flow
+    _checks.instance(flow, "flow", AbstractFlow)
+    if isinstance(flow, SteeredFlow):
+        _checks.refuse("flow", "come to rest by itself", "is SteeredFlow", "Use `simulate`.")
+    if not problem.loss.has_finite_minimizer:
+        _checks.refuse(
+            "problem",
+            "have a loss with a finite minimizer",
+            f"has {type(problem.loss).__name__}",
+            "Use `simulate` with a final time `t1`.",
+        )
+    if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(problem)):
+        _checks.refuse(
+            "problem", "be concrete", "is traced", "`limit` is a host function: use `simulate`."
+        )
+    ladder = _ladder(flow, log10_alphas)
+    at_scale = _at_scale(problem, flow, rtol=rtol, init=init, solver=solver)
+
+    solutions = []
+    for value in ladder:
+        sol = at_scale(value)
+        if throw and not bool(sol.result == RESULTS.norm_diverges):
+            sol.raise_if_failed()
+        if progress is not None:
+            progress(sol)
+        solutions.append(sol)
+    last = solutions[-1]
+    error = limit_error(
+        ladder, [sol.X for sol in solutions], [sol.error_estimate for sol in solutions]
+    )
+    if not flow.needs_alpha:
+        error = float(last.error_estimate)
+    certificate = certify(problem, last, **({} if tolerance is None else {"tolerance": tolerance}))
+    verdict, explanation = _judge(certificate, last, error)
+    return Limit(
+        X=last.X,
+        error_estimate=jnp.asarray(error, last.X.dtype),
+        log10_alphas=jnp.asarray(ladder, last.X.dtype),
+        Xs=jnp.stack([sol.X for sol in solutions]),
+        certificate=certificate,
+        verdict=verdict,
+        explanation=explanation,
+        solutions=tuple(solutions),
+    )
+
+
+def _ladder(flow: AbstractFlow, log10_alphas: Any) -> list[float]:
+    if not flow.needs_alpha:
+        if log10_alphas is not None:
+            _checks.refuse("log10_alphas", "be left out for a flow that starts at 0", "is given")
+        return [math.nan]
+    if log10_alphas is None:
+        return list(flow.ladder)
+    values = np.asarray(log10_alphas, dtype=float)
+    if values.ndim != 1 or values.size == 0:
+        _checks.refuse("log10_alphas", "have shape (k,) with k >= 1", f"has shape {values.shape}")
+    _checks.finite(values, "log10_alphas")
+    if np.any(np.diff(values) >= 0):
+        _checks.refuse("log10_alphas", "decrease strictly", f"is {values.tolist()}")
+    return values.tolist()
+
+
+def _at_scale(problem: Problem, flow: AbstractFlow, **options: Any) -> Callable[[float], Solution]:
+    """One compiled solve for all rungs; arguments are checked before anything is compiled."""
+    if not flow.needs_alpha:
+        return lambda value: simulate(problem, flow, throw=False, **options)
+
+    @eqx.filter_jit
+    def compiled(problem: Problem, value: Array) -> Solution:
+        return simulate(problem, flow, log10_alpha=value, throw=False, **options)
+
+    dtype = problem.measurement.dtype
+    return lambda value: compiled(problem, jnp.asarray(value, dtype))
+
+
+def limit_error(
+    ladder: Sequence[float],
+    Xs: Sequence[Float[Array, "n n"]],
+    errors: Sequence[Scalar | float],
+) -> float:
+    r"""How far the last rung is from the limit, relative to its size.
+
+    With $\|X(\alpha) - X_0\| \sim C \alpha^g$ the ratio of the last two distances between rungs
+    determines g. Both distances are taken at the unfavorable end of their own errors, and half of g
+    is used: with it slower terms with smaller constants are covered too.
+
+    Args:
+        ladder: decreasing logarithms of alpha to base 10.
+        Xs: the ends, one for each.
+        errors: their own relative errors.
+
+    Returns:
+        The estimate; inf where there are fewer than three rungs or no sign of convergence.
+    """
+    if len(ladder) < 3:
+        return math.inf
+    size = float(jnp.linalg.norm(Xs[-1]))
+    largest = max(float(jnp.linalg.norm(X)) for X in Xs[-3:])
+    if largest == 0:
+        return 0.0
+    size = size if size > 0 else largest
+    before, last = (
+        float(jnp.linalg.norm(X - Y)) / size for X, Y in zip(Xs[-3:-1], Xs[-2:], strict=True)
+    )
+    first, middle, final = (float(error) for error in errors[-3:])
+    if not math.isfinite(before + last + first + middle + final):
+        return math.inf
+    if before + last <= first + 2 * middle + final:
+        # Nothing moved over two rungs but what the solver's own error explains.
+        return before + last + final
+    last += middle + final
+    before = max(before - first - middle, 0.0)
+    exponent = _exponent(ladder[-3:], before / last)
+    if exponent is None:
+        return math.inf
+    shrinkage = 10.0 ** (exponent / 2 * (ladder[-1] - ladder[-2]))
+    return last * shrinkage / (1 - shrinkage) + final
+
+
+def _exponent(rungs: Sequence[float], ratio: float) -> float | None:
+    """G such that (a^g - b^g) / (b^g - c^g) is the ratio; None if no positive g does that."""
+    upper, lower = rungs[0] - rungs[1], rungs[1] - rungs[2]
+    # With p = 10^-g the quotient is (p^-upper - 1) / (1 - p^lower), increasing in g from
+    # upper / lower at g = 0.
+    if not ratio > 1.05 * upper / lower:
+        return None
+
+    def quotient(g: float) -> float:
+        return math.expm1(math.log(10) * g * upper) / -math.expm1(-math.log(10) * g * lower)
+
+    low, high = 0.0, 1.0
+    while quotient(high) < ratio and high * upper < 300:
+        high *= 2
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if quotient(middle) < ratio else (low, middle)
+    return low
+
+
+def _judge(certificate: Certificate, last: Solution, error: float) -> tuple[str, str]:
+    """The verdict on the limit, from that on the last rung and the distance between the two."""
+    verdict, words = certificate.verdict, certificate.explanation
+    if bool(last.result == RESULTS.norm_diverges):
+        return "undecided", (
+            "the norm of X grows without bound along the flow while the residual falls, so that "
+            "there is no limit point to judge. Look at the path with `simulate(..., t1=...)`."
+        )
+    if not bool(is_answer(last.result)):
+        return "undecided", f"the last rung of the ladder failed: {RESULTS[last.result]}"
+    if verdict in ("infeasible targets", "not fitted", "undecided"):
+        return verdict, words
+    n = last.X.shape[0]
+    # |tr X - tr Y| <= sqrt(n) |X - Y|.
+    slack = error * math.sqrt(n) * float(jnp.linalg.norm(last.X))
+    if verdict == "not minimal" and not float(certificate.excess_at_least) > slack:
+        return "undecided", (
+            f"at alpha = 1e{float(last.log10_alpha):g} the nuclear norm is above the minimum by at "
+            f"least {float(certificate.excess_at_least):.3g}, but the limit may differ from this "
+            f"point by {slack:.3g}. Go to smaller alpha (`log10_alphas`, `--alphas`)."
+        )
+    if verdict == "minimal" and not slack <= max(1e-3 * float(certificate.primal_value), 0):
+        return "undecided", (
+            f"at alpha = 1e{float(last.log10_alpha):g} the nuclear norm is minimal within the gap, "
+            f"but the limit may differ from this point by {slack:.3g}. "
+            "Go to smaller alpha (`log10_alphas`, `--alphas`)."
+        )
+    return verdict, words

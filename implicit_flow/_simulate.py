@@ -1,0 +1,326 @@
+"""`simulate`: a flow in continuous time."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import diffrax
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
+from jaxtyping import Array, ArrayLike, Float
+
+from . import _checks
+from ._alpha import log_scale
+from ._congruence import by_congruence
+from ._results import RESULTS, select
+from ._solution import Solution
+from ._types import RealLike, Scalar
+from .flows import AbstractFlow, FactorFlow, MatrixFlow, Path, integrate
+from .problems import Problem
+from .solvers import ResidualRadau
+
+
+def simulate(
+    problem: Problem,
+    flow: AbstractFlow | None = None,
+    *,
+    alpha: ArrayLike | None = None,
+    log10_alpha: ArrayLike | None = None,
+    init: Any = None,
+    t1: ArrayLike | None = None,
+    solver: diffrax.AbstractSolver | ResidualRadau | None = None,
+    rtol: RealLike | None = None,
+    saveat: diffrax.SaveAt | ArrayLike | Sequence[float] | None = None,
+    max_steps: int | None = None,
+    adjoint: diffrax.AbstractAdjoint | None = None,
+    progress: bool = False,
+    throw: bool = True,
+) -> Solution:
+    r"""Gradient flow of a factorization, from a start of scale alpha, to rest or to a time.
+
+    Works under `jit`, `vmap` and `grad` with respect to the targets, the measurement, `alpha` and
+    `init`.
+
+    Args:
+        problem: what to fit.
+        flow: how the unknown moves; `flows.FactorFlow()` if None.
+        alpha: the scale of X0 = alpha X~; that of U0 is its square root. Exactly one of `alpha`
+            and `log10_alpha` is given; neither for `flows.EuclideanFlow`.
+        log10_alpha: its logarithm to base 10; -3000 is an ordinary value.
+        init: the parameter at scale one: U~ (n, d) with X~ = U~ U~' for the factor flow, u~ (n,)
+            with x~ = u~^N for vector flows, W~ (N, n, n) for the deep one. None for the identity.
+        t1: final time, positive; None to integrate until the flow is at rest.
+        solver: `solvers.ResidualRadau(...)` or any Diffrax solver for ordinary differential
+            equations; None for the one that measured best for this flow.
+        rtol: the relative Frobenius error of X that is asked for, at this alpha (or `t1`); 1e-6
+            in float64 and 1e-3 in float32 if None.
+        saveat: increasing times at which to keep X, residual and dual, shape (k,), or
+            `diffrax.SaveAt(ts=...)`. After the flow is at rest its end is kept.
+        max_steps: of the solver.
+        adjoint: how a stock solver is differentiated: None for
+            `diffrax.RecursiveCheckpointAdjoint()` (reverse mode), `diffrax.ForwardMode()` for
+            forward mode. `ResidualRadau` has both modes built in, and takes None only.
+        progress: draw a bar on the way to `t1` (stock solvers).
+        throw: raise where the result is a failure; otherwise it is in `.result`.
+
+    Returns:
+        The solution.
+
+    Raises:
+        ValueError: an argument that cannot be; the message says which and what to do.
+        RuntimeError: (Equinox's) if `throw` and the result is a failure.
+
+    Example:
+        >>> import jax.numpy as jnp, implicit_flow as imf
+        >>> A = imf.measurements.DenseMeasurement(jnp.array([[[2.0, 0.0], [0.0, 1.0]]]))
+        >>> sol = imf.simulate(imf.Problem(A, jnp.array([1.0])), alpha=0.1)
+        >>> bool(jnp.allclose(sol.X, jnp.diag(jnp.array([0.4, 0.2])), rtol=1e-6))
+        True
+    """
+    # Check.
+    _checks.instance(problem, "problem", Problem, "Make one with `Problem(measurement, targets)`.")
+    flow = FactorFlow() if flow is None else flow
+    _checks.instance(flow, "flow", AbstractFlow)
+    flow.check(problem, t1=t1)
+    dtype = problem.measurement.dtype
+    if t1 is None and not problem.loss.has_finite_minimizer:
+        _checks.refuse(
+            "t1",
+            f"be given with {type(problem.loss).__name__}, whose infimum is at infinity",
+            "is None",
+        )
+    if t1 is not None:
+        t1 = _checks.array(t1, "t1", dtype)
+        _checks.shape(t1, "t1", ())
+        _checks.finite(t1, "t1")
+        _checks.positive(t1, "t1")
+    rtol = tolerance(rtol, dtype)
+    save_ts = _save_times(saveat, t1, dtype)
+    log_alpha, valid = _scale(flow, alpha, log10_alpha, dtype)
+    if max_steps is not None:
+        _checks.at_least(max_steps, "max_steps", 1)
+    engine = _engine(flow, solver)
+
+    # Call one engine.
+    common: dict[str, Any] = {
+        "log_alpha": log_alpha,
+        "init": init,
+        "t1": t1,
+        "rtol": rtol,
+        "save_ts": save_ts,
+        "max_steps": max_steps,
+    }
+    if isinstance(engine, ResidualRadau):
+        if adjoint is not None:
+            _checks.refuse(
+                "adjoint",
+                "be None with ResidualRadau, which differentiates itself in both modes",
+                f"is {type(adjoint).__name__}",
+            )
+        path, spectrum = by_congruence(problem, flow, engine, **common)
+    else:
+        _check_representable(flow, engine, log_alpha, dtype)
+        common["max_steps"] = 100_000 if max_steps is None else max_steps
+        adjoint = _checked_adjoint(adjoint)
+        path = integrate(problem, flow, engine, adjoint=adjoint, progress=progress, **common)
+        spectrum = None
+
+    # Wrap.
+    sol = _wrap(problem, flow, path, spectrum, log_alpha, save_ts, engine, init, valid)
+    return sol.raise_if_failed() if throw else sol
+
+
+def _engine(flow: AbstractFlow, solver: Any) -> diffrax.AbstractSolver | ResidualRadau:
+    """The solver to use: the one given, or the flow's own."""
+    congruence = isinstance(flow, FactorFlow | MatrixFlow)
+    if solver is None:
+        return ResidualRadau() if congruence else flow.solver
+    kinds = (diffrax.AbstractSolver, ResidualRadau)
+    _checks.instance(solver, "solver", kinds)
+    if isinstance(solver, ResidualRadau) and not congruence:
+        _checks.refuse(
+            "solver",
+            f"be a Diffrax solver for {type(flow).__name__}",
+            "is ResidualRadau, which integrates congruences (FactorFlow, MatrixFlow)",
+            f"Leave it out: the default here is {type(flow.solver).__name__}.",
+        )
+    return solver
+
+
+def tolerance(rtol: Any, dtype: Any) -> float:
+    """The relative tolerance to use, refused where it cannot be reached.
+
+    Args:
+        rtol: as given, or None for the default of the type.
+        dtype: of the problem.
+
+    Returns:
+        The tolerance.
+
+    Raises:
+        ValueError: not a number between the reach of the type and 1.
+    """
+    epsilon = float(jnp.finfo(dtype).eps)
+    if rtol is None:
+        return 1e-6 if epsilon < 1e-12 else 1e-3
+    if isinstance(rtol, Tracer):
+        _checks.refuse("rtol", "be a Python number", "is traced", "Mark it static under `jit`.")
+    value = float(np.asarray(rtol))
+    least = 1e3 * epsilon
+    if not least <= value < 1:
+        cure = "" if epsilon < 1e-12 else "Turn on float64 for more accuracy."
+        _checks.refuse(
+            "rtol",
+            f"lie between {least:.1e}, the reach of {jnp.dtype(dtype).name}, and 1",
+            f"is {value:g}",
+            cure,
+        )
+    return value
+
+
+def _scale(flow: AbstractFlow, alpha: Any, log10_alpha: Any, dtype: Any) -> tuple[Scalar, Array]:
+    if flow.needs_alpha:
+        return log_scale(alpha, log10_alpha, dtype)
+    for name, value in (("alpha", alpha), ("log10_alpha", log10_alpha)):
+        if value is not None:
+            _checks.refuse(
+                name, f"be left out for {type(flow).__name__}, which starts at 0", "is given"
+            )
+    return jnp.zeros((), dtype), jnp.array(True)
+
+
+def _save_times(saveat: Any, t1: Any, dtype: Any) -> Float[Array, " k"] | None:
+    if saveat is None:
+        return None
+    if isinstance(saveat, diffrax.SaveAt):
+        plain = diffrax.SaveAt(ts=saveat.subs.ts)
+        if saveat.subs.ts is None or jax.tree.structure(plain) != jax.tree.structure(saveat):
+            _checks.refuse("saveat", "be times, or `diffrax.SaveAt(ts=...)`", "asks for more")
+        saveat = saveat.subs.ts
+    times = _checks.array(saveat, "saveat", dtype)
+    _checks.shape(times, "saveat", ("k",))
+    _checks.finite(times, "saveat")
+    known = _checks.concrete(times)
+    if known is not None:
+        if known.size == 0:
+            _checks.refuse("saveat", "hold at least one time", "is empty")
+        if np.any(np.diff(known) < 0) or known[0] < 0:
+            _checks.refuse("saveat", "hold increasing times, none negative", f"is {known}")
+        end = None if t1 is None else _checks.concrete(t1)
+        if end is not None and known[-1] > end:
+            _checks.refuse("saveat", f"stay within t1 = {end}", f"ends at {known[-1]}")
+    return times
+
+
+def _checked_adjoint(adjoint: Any) -> diffrax.AbstractAdjoint:
+    if adjoint is None:
+        return diffrax.RecursiveCheckpointAdjoint()
+    _checks.instance(adjoint, "adjoint", diffrax.AbstractAdjoint)
+    reasons = {
+        diffrax.ImplicitAdjoint: "its derivative with respect to alpha is silently 0, because "
+        "minima of an over-parametrized model are not isolated",
+        diffrax.BacksolveAdjoint: "the flow is unstable backwards in time",
+    }
+    for kind, reason in reasons.items():
+        if isinstance(adjoint, kind):
+            _checks.refuse(
+                "adjoint",
+                "be RecursiveCheckpointAdjoint, DirectAdjoint or ForwardMode",
+                f"is {kind.__name__}: {reason}",
+            )
+    return adjoint
+
+
+def _check_representable(
+    flow: AbstractFlow, solver: diffrax.AbstractSolver, log_alpha: Scalar, dtype: Any
+) -> None:
+    """Refuse an alpha at which the state of a stock solver would underflow."""
+    known = _checks.concrete(log_alpha)
+    if known is None or not flow.needs_alpha:
+        return
+    smallest = math.log(float(jnp.finfo(dtype).tiny)) - math.log(float(jnp.finfo(dtype).eps))
+    state = flow.log_size_of_start(float(known))
+    if state < smallest:
+        _checks.refuse(
+            "log10_alpha",
+            f"leave the state of {type(flow).__name__} representable in {jnp.dtype(dtype).name} "
+            f"with {type(solver).__name__}",
+            f"is {float(known) / math.log(10):.6g}",
+            "Use FactorFlow with its default solver, ResidualRadau, which has no such limit.",
+        )
+
+
+def _wrap(
+    problem: Problem,
+    flow: AbstractFlow,
+    path: Path,
+    spectrum: Array | None,
+    log_alpha: Scalar,
+    save_ts: Array | None,
+    engine: Any,
+    init: Any,
+    valid: Array,
+) -> Solution:
+    vector = flow.is_vector
+    X = jnp.diag(path.unknown) if vector else path.unknown
+    # The engine would run, to no end, on inputs that are not numbers: say so instead.
+    finite = jnp.all(jnp.isfinite(X)) | (path.result != RESULTS.successful)
+    result = select(finite, path.result, RESULTS.nonfinite)
+    result = select(valid, result, RESULTS.invalid_input)
+    X = jnp.where(valid, X, jnp.nan)
+    saved = (None, None, None) if path.saved is None else path.saved
+    Xs = saved[0] if saved[0] is None or not vector else jax.vmap(jnp.diag)(saved[0])
+    log10_alpha = log_alpha / np.asarray(math.log(10), log_alpha.dtype)
+    return Solution(
+        X=X,
+        residual=path.residual,
+        residual_norm=problem.misfit((X + X.T) / 2),
+        dual=path.dual,
+        x=path.unknown if vector else None,
+        time=path.time,
+        log10_alpha=log10_alpha if flow.needs_alpha else jnp.full_like(log10_alpha, jnp.nan),
+        ts=save_ts,
+        Xs=Xs,
+        residuals=saved[1],
+        duals=saved[2],
+        log_eigenvalues=spectrum,
+        error_estimate=path.error_estimate,
+        result=result,
+        stats=path.stats,
+        flow=repr_of(flow),
+        solver=type(engine).__name__,
+        notes=notes(flow, problem, init),
+        semidefinite=flow.is_semidefinite,
+        block=getattr(problem.measurement, "block", None),
+    )
+
+
+def notes(flow: AbstractFlow, problem: Problem, init: Any) -> tuple[str, ...]:
+    """What a reader of a solution should know about how it was started.
+
+    Args:
+        flow: that was run.
+        problem: that it was run on.
+        init: as given.
+
+    Returns:
+        Sentences.
+    """
+    if not isinstance(flow, FactorFlow):
+        return ()
+    d = flow.rank if init is None else np.shape(init)[1]
+    if d is None or d >= problem.dim:
+        return ()
+    return (f"U has {d} < n = {problem.dim} columns: theorems about full rank do not apply.",)
+
+
+def repr_of(flow: AbstractFlow) -> str:
+    """A short name of a flow: its class, and its depth or rank."""
+    facts = [
+        f"{name}={value}"
+        for name in ("rank", "depth")
+        if (value := getattr(flow, name, None)) is not None
+    ]
+    return f"{type(flow).__name__}({', '.join(facts)})"

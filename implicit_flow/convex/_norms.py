@@ -1,0 +1,275 @@
+"""Solutions of least norm, as references."""
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from .. import _checks
+from .._types import Matrix, Residual
+from ..measurements import DiagonalMeasurement
+from ..problems import Problem
+from ._bounds import inner_below, lower_bound, reach, scaled, sharpen
+from ._cone import ConeAnswer, least_l1, least_trace
+from ._coordinates import AbstractCone, coordinates, host
+from ._feasible import Fitter
+
+
+class InfeasibleTargetsError(ValueError):
+    r"""No X meets the targets, and here is the proof.
+
+    Attributes:
+        vector: nu with $\langle y, \nu\rangle < 0$ and $A^*(\nu) \ge -\varepsilon I$.
+        reach: how far it proves that in floats: every X >= 0 that fits has a trace above this.
+    """
+
+    def __init__(self, message: str, vector: np.ndarray, reach: float):
+        """Keep the proof with the message."""
+        super().__init__(message)
+        self.vector, self.reach = vector, reach
+
+
+class ConvexSolution(eqx.Module):
+    """The solution of a problem of least norm.
+
+    Attributes:
+        X: the minimizer, shape (n, n).
+        dual: nu, shape (m,), feasible for the dual problem to the rounding of its type.
+        value: the norm of X.
+        gap: how far the value may lie above the minimum, relatively; computed from X and nu in
+            float64, not the solver's word.
+        feasibility: ||A(X) - y|| / ||y||.
+    """
+
+    X: Matrix
+    dual: Residual
+    value: float
+    gap: float
+    feasibility: float
+
+    @property
+    def x(self) -> Float[Array, " n"]:
+        """The diagonal of X: the solution of a vector problem."""
+        return jnp.diagonal(self.X)
+
+
+def min_nuclear_norm(problem: Problem) -> ConvexSolution:
+    r"""The minimum of $\mathrm{tr}X$ over $X \ge 0$ with $A(X) = y$.
+
+    A rectangular problem (`rectangular_entries`) is solved through its embedding: the value is
+    then twice the nuclear norm of W. The loss does not enter. A host function: it cannot be traced.
+
+    It costs a few dense factorizations of order m + n (n + 1) / 2: 0.1 s at n = 20, m = 120 and
+    10 s at n = 40, m = 400; sparse entries are a few times cheaper, and commuting measurements are
+    a linear program. It is meant for n up to about 60.
+
+    Args:
+        problem: measurement and targets.
+
+    Returns:
+        The solution, with its dual and its gap.
+
+    Raises:
+        InfeasibleTargetsError: no X fits; the proof is its `vector`.
+        ValueError: the minimum is not attained (the norm diverges), or the solver failed.
+
+    Example:
+        >>> import jax.numpy as jnp, implicit_flow as imf
+        >>> A = imf.measurements.DiagonalMeasurement(jnp.array([[2.0, 1.0]]))
+        >>> solution = imf.convex.min_nuclear_norm(imf.Problem(A, jnp.array([1.0])))
+        >>> round(solution.value, 8), solution.gap < 1e-8
+        (0.5, True)
+
+    Reference:
+        Fazel (2002), Matrix rank minimization with applications.
+    """
+    cone, y = _host_problem(problem)
+    answer = least_trace(cone, y)
+    refuse_infeasible(cone, y, answer)
+    fitter = Fitter(cone)
+    z = answer.point
+    for _ in range(3):
+        z = cone.clip(fitter.project(z, y))
+    value = cone.trace(z)
+    bound = lower_bound(cone, y, answer.dual)
+    return _solution(
+        problem, cone.matrix(z), scaled(cone, answer.dual), value, bound, cone.apply(z) - y
+    )
+
+
+def min_frobenius(problem: Problem) -> ConvexSolution:
+    r"""The minimum of $\|X\|_F$ over all symmetric X with $A(X) = y$, semidefinite or not.
+
+    It is where Euclidean gradient flow from 0 goes: $X = A^*((AA^*)^{+}y)$.
+
+    Args:
+        problem: measurement and targets.
+
+    Returns:
+        The solution. Its dual has $\|A^*(\nu)\|_F \le 1$.
+
+    Raises:
+        InfeasibleTargetsError: no X fits.
+
+    Example:
+        >>> import jax.numpy as jnp, implicit_flow as imf
+        >>> A = imf.measurements.DiagonalMeasurement(jnp.array([[2.0, 1.0]]))
+        >>> solution = imf.convex.min_frobenius(imf.Problem(A, jnp.array([1.0])))
+        >>> solution.x.round(8).tolist()
+        [0.4, 0.2]
+    """
+    cone, y = _host_problem(problem)
+    fitter = _fitter(cone, y)
+    z = fitter.project(np.zeros(cone.size), y)
+    value = float(np.linalg.norm(z))
+    inverse = fitter.left @ ((fitter.right @ z) / fitter.values) / fitter.size
+    nu = inverse / value if value > 0 else np.zeros_like(y)
+    nu = nu / max(1.0, float(np.linalg.norm(cone.adjoint(nu))) * (1 + 1e-15 * len(z)))
+    return _solution(problem, cone.matrix(z), nu, value, inner_below(y, nu), cone.apply(z) - y)
+
+
+def min_l1(problem: Problem, *, nonnegative: bool = False) -> ConvexSolution:
+    r"""The minimum of $\sum|x_i|$ over vectors with $Bx = y$.
+
+    Args:
+        problem: with a `DiagonalMeasurement` of matrix B.
+        nonnegative: minimize over $x \ge 0$ only. By default over all x, as for signed flows.
+
+    Returns:
+        The solution x, as `.x` and on the diagonal of `.X`. Its dual has $|B^\top\nu| \le 1$
+        ($B^\top\nu \le 1$ where nonnegative).
+
+    Raises:
+        InfeasibleTargetsError: no x fits.
+        ValueError: another kind of measurement.
+
+    Example:
+        >>> import jax.numpy as jnp, implicit_flow as imf
+        >>> A = imf.measurements.DiagonalMeasurement(jnp.array([[-2.0, 1.0]]))
+        >>> problem = imf.Problem(A, jnp.array([1.0]))
+        >>> round(imf.convex.min_l1(problem).value, 8)
+        0.5
+        >>> round(imf.convex.min_l1(problem, nonnegative=True).value, 8)
+        1.0
+
+    Reference:
+        Chen, Donoho and Saunders (1998), Atomic decomposition by basis pursuit.
+    """
+    _refuse_matrices(problem)
+    if nonnegative:
+        return min_nuclear_norm(problem)
+    cone, y = _host_problem(problem)
+    fitter = _fitter(cone, y)
+    answer = least_l1(cone.rows.toarray(), y)
+    x = fitter.project(answer.point, y)
+    low, high = cone.extremes(answer.dual)
+    nu = answer.dual / max(-low, high, 1e-300)
+    value = float(np.sum(np.abs(x)))
+    return _solution(problem, np.diag(x), nu, value, inner_below(y, nu), cone.apply(x) - y)
+
+
+def min_l2(problem: Problem) -> ConvexSolution:
+    r"""The minimum of $\|x\|_2$ over all vectors with $Bx = y$.
+
+    Args:
+        problem: with a `DiagonalMeasurement` of matrix B.
+
+    Returns:
+        The solution x, as `.x` and on the diagonal of `.X`. Its dual has $\|B^\top\nu\|_2 \le 1$.
+
+    Raises:
+        InfeasibleTargetsError: no x fits.
+        ValueError: another kind of measurement.
+
+    Example:
+        >>> import jax.numpy as jnp, implicit_flow as imf
+        >>> A = imf.measurements.DiagonalMeasurement(jnp.array([[3.0, 4.0]]))
+        >>> round(imf.convex.min_l2(imf.Problem(A, jnp.array([10.0]))).value, 8)
+        2.0
+    """
+    _refuse_matrices(problem)
+    return min_frobenius(problem)
+
+
+def refuse_infeasible(cone: AbstractCone, targets: np.ndarray, answer: ConeAnswer) -> None:
+    """Raise where the solver's answer is a proof that no X fits, or is no answer at all.
+
+    Args:
+        cone: measurement matrices in coordinates.
+        targets: y, shape (m,).
+        answer: what the solver returned.
+
+    Raises:
+        InfeasibleTargetsError: no X fits.
+        ValueError: nothing was found and nothing proved.
+    """
+    if answer.claims_infeasible:
+        vector = sharpen(cone, targets, -answer.dual)
+        raise infeasible(vector, inner_below(targets, vector), reach(cone, targets, vector))
+    size = np.linalg.norm(targets)
+    missing = float(np.linalg.norm(cone.apply(answer.point) - targets) / (size if size > 0 else 1))
+    if missing > 1e-5:
+        least = lower_bound(cone, targets, answer.dual)
+        raise ValueError(
+            "Argument `problem` must have a minimum that is attained, but the convex solver ended "
+            f"with `{answer.status}` at trace {cone.trace(answer.point):.3g} and misfit "
+            f"{missing:.3g}, and every X that fits has a trace of at least {least:.3g}: the norm "
+            "probably diverges. `implicit_flow.certify` says what can be proved."
+        )
+
+
+def infeasible(vector: np.ndarray, inner: float, far: float) -> InfeasibleTargetsError:
+    """The error that says that no X fits, and how far that is proved."""
+    return InfeasibleTargetsError(
+        "Argument `problem` must have targets that some X meets, but nu = "
+        f"{np.array2string(vector, precision=4, threshold=8)} has <y, nu> = {inner:.4g} < 0 "
+        f"and A*(nu) >= 0 as far as floats tell: every X >= 0 that fits has a trace above "
+        f"{far:.3g}. Check the targets, or drop the measurements that contradict each other.",
+        vector,
+        far,
+    )
+
+
+def _host_problem(problem: Problem) -> tuple[AbstractCone, np.ndarray]:
+    _checks.instance(problem, "problem", Problem)
+    host(problem.measurement, problem.targets)
+    return coordinates(problem.measurement), np.asarray(problem.targets, float)
+
+
+def _refuse_matrices(problem: Problem) -> None:
+    _checks.instance(problem, "problem", Problem)
+    _checks.instance(
+        problem.measurement,
+        "problem.measurement",
+        DiagonalMeasurement,
+        "Norms of vectors need a diagonal measurement.",
+    )
+
+
+def _fitter(cone: AbstractCone, targets: np.ndarray) -> Fitter:
+    fitter = Fitter(cone)
+    if fitter.outside(targets) > 1e-9:
+        y = targets / fitter.size
+        vector = (fitter.left @ (fitter.left.T @ y) - y) / fitter.size
+        raise infeasible(vector, inner_below(targets, vector), reach(cone, targets, vector))
+    return fitter
+
+
+def _solution(
+    problem: Problem,
+    X: np.ndarray,
+    nu: np.ndarray,
+    value: float,
+    bound: float,
+    missing: np.ndarray,
+) -> ConvexSolution:
+    dtype = problem.measurement.dtype
+    size = float(np.linalg.norm(np.asarray(problem.targets, float))) or 1.0
+    gap = (value - bound) / max(abs(bound), float(np.finfo(float).tiny)) if value > 0 else 0.0
+    return ConvexSolution(
+        jnp.asarray(X, dtype),
+        jnp.asarray(nu, dtype),
+        value,
+        float(gap),
+        float(np.linalg.norm(missing)) / size,
+    )

@@ -1,0 +1,13 @@
+"""Flows: how the unknown moves."""
+
+from ._base import (
+    AbstractFlow as AbstractFlow,
+    generator as generator,
+    predict as predict,
+)
+from ._deep import DeepFlow as DeepFlow
+from ._euclidean import EuclideanFlow as EuclideanFlow
+from ._factor import FactorFlow as FactorFlow, MatrixFlow as MatrixFlow
+from ._hadamard import HadamardFlow as HadamardFlow, SignedHadamardFlow as SignedHadamardFlow
+from ._integrate import Path as Path, integrate as integrate
+from ._steered import SteeredFlow as SteeredFlow

@@ -1,0 +1,143 @@
+"""When is a flow at its end? The tests that stop an integration, and what they found."""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool
+
+from .._results import RESULTS, select
+from .._types import Scalar
+from ..problems import Problem
+from ._base import AbstractFlow, generator, predict
+
+
+class Rest(eqx.Module):
+    """Thresholds of rest, and the scales that they are relative to.
+
+    Attributes:
+        misfit: relative misfit below which the targets count as met.
+        drift: relative change of X per unit of log time below which X counts as still.
+        steepness: largest entry of the generator at X = 0, the scale of `violation`.
+        initial_size: Frobenius norm of X at the start, the scale of `vanished` where y = 0.
+    """
+
+    misfit: float = eqx.field(static=True)
+    drift: float = eqx.field(static=True)
+    steepness: Scalar
+    initial_size: Scalar
+
+    @classmethod
+    def at(cls, flow: AbstractFlow, problem: Problem, start: Any, rtol: float) -> "Rest":
+        """Thresholds for an error of X of `rtol`.
+
+        Args:
+            flow: that is integrated.
+            problem: that it fits.
+            start: its state at time zero.
+            rtol: relative error of X that is asked for.
+
+        Returns:
+            The thresholds.
+        """
+        zero = problem.loss.residual(jnp.zeros_like(problem.targets), problem.targets)
+        steepness = jnp.max(jnp.abs(generator(problem, zero, vector=flow.is_vector)))
+        size = jnp.linalg.norm(flow.unknown(start, problem))
+        return cls(rtol * 1e-2, rtol * 1e-1, *jax.lax.stop_gradient((steepness, size)))
+
+    def reached(
+        self, flow: AbstractFlow, problem: Problem, t: Scalar, state: Any
+    ) -> tuple[Bool[Array, ""], Bool[Array, ""], Bool[Array, ""]]:
+        """Which kinds of rest hold at a state.
+
+        The drift is t |dX/dt| / |X|: what is left to move while X approaches its limit like a
+        power of t, and more than what is left where it approaches exponentially. At the saddle at
+        zero the relative speed is of order one, however small alpha is, so that it does not count
+        as rest; at the saddles on the way some direction still grows, which `violation` shows.
+
+        Args:
+            flow: that is integrated.
+            problem: that it fits.
+            t: the time.
+            state: of the flow.
+
+        Returns:
+            (targets met and X still; X still, targets missed, no direction grows; X vanishes).
+        """
+        r = flow.drive(t, state, problem)
+        X, speed = _moving(flow, problem, state, r)
+        size = jnp.linalg.norm(X)
+        still = t * jnp.linalg.norm(speed) <= self.drift * size
+        prediction = predict(problem, X)
+        met = jnp.linalg.norm(prediction - problem.targets) <= self.misfit * problem.scale
+        # Eigenvalues are computed only where the cheap tests leave the question open.
+        little = jnp.linalg.norm(prediction) <= self.drift * problem.scale
+        candidate = (still & ~met) | little
+        grows = jax.lax.cond(
+            candidate,
+            lambda: flow.violation(r, problem) > 1e-6 * self.steepness,
+            lambda: jnp.array(True),
+        )
+        no_targets = jnp.all(problem.targets == 0)
+        shrunk = jnp.where(no_targets, size <= self.drift * self.initial_size, little)
+        vanished = shrunk & ~grows
+        return met & still & ~vanished, still & ~met & ~grows & ~vanished, vanished
+
+    def any(self, flow: AbstractFlow, problem: Problem, t: Scalar, state: Any) -> Bool[Array, ""]:
+        """Whether any kind of rest holds; see `reached`."""
+        met, stuck, vanished = self.reached(flow, problem, t, state)
+        return met | stuck | vanished
+
+    def result(
+        self, flow: AbstractFlow, problem: Problem, t: Scalar, state: Any, otherwise: RESULTS
+    ) -> RESULTS:
+        """The outcome at the end of an integration to stationarity.
+
+        Args:
+            flow: that was integrated.
+            problem: that it fits.
+            t: the time at the end.
+            state: at the end.
+            otherwise: what to say where no kind of rest holds.
+
+        Returns:
+            `successful`, `stationary`, `vanished`, `norm_diverges`, or `otherwise`.
+        """
+        met, stuck, vanished = self.reached(flow, problem, t, state)
+        result = select(self._diverges(flow, problem, t, state), RESULTS.norm_diverges, otherwise)
+        result = select(vanished, RESULTS.vanished, result)
+        result = select(stuck, RESULTS.stationary, result)
+        return select(met, RESULTS.successful, result)
+
+    def _diverges(
+        self, flow: AbstractFlow, problem: Problem, t: Scalar, state: Any
+    ) -> Bool[Array, ""]:
+        """X grows like a power of t while the targets are nearly met."""
+        X, speed = _moving(flow, problem, state, flow.drive(t, state, problem))
+        growth = t * jnp.sum(X * speed)
+        nearly = jnp.linalg.norm(predict(problem, X) - problem.targets) <= 0.1 * problem.scale
+        return nearly & (growth > 0.05 * jnp.sum(X**2))
+
+
+def drift(flow: AbstractFlow, problem: Problem, t: Scalar, state: Any) -> Scalar:
+    """T |dX/dt| / |X| at a state: an estimate from above of how far X still moves.
+
+    Args:
+        flow: that was integrated.
+        problem: that it fits.
+        t: the time.
+        state: of the flow.
+
+    Returns:
+        The drift; 0 where X = 0.
+    """
+    X, speed = _moving(flow, problem, state, flow.drive(t, state, problem))
+    size = jnp.linalg.norm(X)
+    return jnp.where(size > 0, t * jnp.linalg.norm(speed) / jnp.where(size > 0, size, 1), 0)
+
+
+def _moving(flow: AbstractFlow, problem: Problem, state: Any, r: Array) -> tuple[Array, Array]:
+    """X and dX/dt."""
+    velocity = flow.velocity(state, r, problem)
+    return jax.jvp(lambda s: flow.unknown(s, problem), (state,), (velocity,))

@@ -1,0 +1,26 @@
+"""Symmetric matrices and graded factors: the linear algebra that every floor shares."""
+
+from ._graded import (
+    LOG_ZERO as LOG_ZERO,
+    GradedFactor as GradedFactor,
+    Substeps as Substeps,
+    conjugate_upper as conjugate_upper,
+    mixing_step as mixing_step,
+    multiply as multiply,
+    propagate as propagate,
+    substeps as substeps,
+)
+from ._graded_tangent import (
+    GradedTangent as GradedTangent,
+    component_tangent as component_tangent,
+    factor_tangent as factor_tangent,
+    log_derivatives as log_derivatives,
+    multiply_tangent as multiply_tangent,
+    split as split,
+    zero_tangent as zero_tangent,
+)
+from ._symmetric import (
+    divided_exponential as divided_exponential,
+    symmetric_expm as symmetric_expm,
+    taylor_expm as taylor_expm,
+)

@@ -1,0 +1,339 @@
+"""One integration of a congruence flow at one step tolerance."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from ..linalg import GradedFactor, propagate
+from ._congruence_term import CongruenceTerm
+from ._controller import dissipates, growth_cap, local_error, next_step, propagator_error
+from ._newton_matrix import NewtonMatrix
+from ._radau import ResidualRadau
+from ._record import Record, write
+from ._saved import Saved, due, fill, nothing_saved, save_step, store
+from ._stages import exponents, solve_stages
+from ._start import Start, advance_linearly, linear_time
+from ._stationarity import Window, advance_window, at_rest, open_window, spectrum
+from ._tableau import NODES, WEIGHTS, interpolation_weights
+
+
+# The norm counts as diverging once it has followed a power of t over this much of log time.
+_DIVERGED = 7.0
+_MAX_JUMPS = 200
+_PROPAGATOR_SHARE = 50.0
+
+
+class Goal(eqx.Module):
+    """What an integration is to reach."""
+
+    t1: Float[Array, ""]
+    tolerance: Float[Array, ""]
+    drift: Float[Array, ""]
+    residual: Float[Array, ""]
+    vanished: Float[Array, ""]
+    max_steps: Int[Array, ""]
+
+
+class Counts(eqx.Module):
+    """What an integration has cost."""
+
+    accepted: Int[Array, ""]
+    rejected: Int[Array, ""]
+    newton: Int[Array, ""]
+    factorizations: Int[Array, ""]
+
+
+class RunState(eqx.Module):
+    """The state of an integration between two steps."""
+
+    time: Float[Array, ""]
+    step: Float[Array, ""]
+    graded: GradedFactor
+    factor: Float[Array, "n d"]
+    force: Float[Array, " m"]
+    dual: Float[Array, " m"]
+    matrix: NewtonMatrix
+    stale: Bool[Array, ""]
+    previous: Float[Array, "3 m"]
+    previous_step: Float[Array, ""]
+    window: Window
+    saved: Saved
+    record: Record | None
+    counts: Counts
+    arrived: Bool[Array, ""]
+    stationary: Bool[Array, ""]
+    vanished: Bool[Array, ""]
+    diverges: Bool[Array, ""]
+    failed: Bool[Array, ""]
+
+    @property
+    def done(self) -> Bool[Array, ""]:
+        """Whether any reason to stop has been met."""
+        return self.arrived | self.stationary | self.vanished | self.diverges | self.failed
+
+    @property
+    def ended(self) -> Bool[Array, ""]:
+        """Whether the integration came to an end of the flow, of whatever kind."""
+        return self.arrived | self.stationary | self.vanished | self.diverges
+
+
+def relative_residual(term: CongruenceTerm, factor: Float[Array, "n d"]) -> Float[Array, ""]:
+    """|r(U)| over the scale of the targets.
+
+    Args:
+        term: the flow.
+        factor: U.
+
+    Returns:
+        The ratio, or |r(U)| itself where the scale is zero.
+    """
+    residual = jnp.linalg.norm(term.residual(term.predict(factor)))
+    return residual / jnp.where(term.scale > 0, term.scale, 1.0)
+
+
+def _linear_phase(
+    term: CongruenceTerm,
+    solver: ResidualRadau,
+    begin: Start,
+    goal: Goal,
+    saved: Saved,
+    record: Record | None,
+) -> tuple[Float[Array, ""], GradedFactor, Saved, Record | None]:
+    """Advance while A(X) is zero to rounding."""
+    force = jnp.broadcast_to(begin.force, (3, begin.force.shape[0]))
+
+    def jump(carry):
+        count, time, graded, saved, record, _ = carry
+        duration = linear_time(term, begin, graded, spread=solver.spread)
+        duration = jnp.minimum(duration, goal.t1 - time)
+        moves = duration > 0
+        record = write(
+            record, graded, duration, force, saved.count, time, linear=moves, enabled=moves
+        )
+
+        def serve(saved: Saved) -> Saved:
+            at = saved.times[saved.count]
+            inside = advance_linearly(term, begin, graded, at - time, spread=solver.spread)
+            return store(saved, inside, -at * begin.force)
+
+        if saved.times.shape[0] > 0:
+            saved = jax.lax.while_loop(lambda s: moves & due(s, time + duration), serve, saved)
+        graded = advance_linearly(term, begin, graded, duration, spread=solver.spread)
+        return count + 1, time + duration, graded, saved, record, moves
+
+    first = (jnp.zeros((), jnp.int32), jnp.zeros_like(goal.t1), begin.graded, saved, record)
+    _, time, graded, saved, record, _ = jax.lax.while_loop(
+        lambda c: c[5] & (c[0] < _MAX_JUMPS), jump, (*first, goal.t1 > 0)
+    )
+    return time, graded, saved, record
+
+
+def first_state(
+    term: CongruenceTerm,
+    solver: ResidualRadau,
+    begin: Start,
+    goal: Goal,
+    save_ts: Float[Array, " k"],
+    record: Record | None,
+) -> RunState:
+    """The state after the linear phase.
+
+    Args:
+        term: the flow.
+        solver: its options.
+        begin: the start of the flow.
+        goal: what to reach.
+        save_ts: times to save at.
+        record: buffers for the accepted steps, or None.
+
+    Returns:
+        The state.
+    """
+    dtype = begin.force.dtype
+    saved = nothing_saved(save_ts, begin.graded, begin.force)
+    time, graded, saved, record = _linear_phase(term, solver, begin, goal, saved, record)
+    factor = graded.factor
+    force = term.residual(term.predict(factor))
+    count = jnp.zeros((), jnp.int32)
+    dual = -time * begin.force
+    tiny = jnp.finfo(dtype).tiny
+    step = 1.0 / jnp.maximum(jnp.maximum(begin.largest, jnp.linalg.norm(force) * tiny), tiny)
+    return RunState(
+        time=time,
+        step=jnp.minimum(step, jnp.maximum(goal.t1 - time, 0.0)),
+        graded=graded,
+        factor=factor,
+        force=force,
+        dual=dual,
+        matrix=NewtonMatrix.build(term, factor),
+        stale=jnp.zeros((), bool),
+        previous=jnp.broadcast_to(force, (3, force.shape[0])),
+        previous_step=jnp.asarray(jnp.inf, dtype),
+        window=open_window(factor, force),
+        saved=saved,
+        record=record,
+        counts=Counts(count, count, count, count + 1),
+        arrived=time >= goal.t1,
+        stationary=jnp.zeros((), bool),
+        vanished=jnp.zeros((), bool),
+        diverges=jnp.zeros((), bool),
+        failed=~(jnp.all(jnp.isfinite(factor)) & jnp.all(jnp.isfinite(force))),
+    )
+
+
+def _advance(
+    term: CongruenceTerm, solver: ResidualRadau, begin: Start, goal: Goal, state: RunState
+) -> RunState:
+    """Try one step."""
+    dtype = state.time.dtype
+    remaining = goal.t1 - state.time
+    last = state.step >= remaining
+    step = jnp.where(last, remaining, state.step)
+    enabled = ~state.done
+
+    # The last polynomial, continued, where the step is not much longer; else its last value.
+    nodes = jnp.asarray(NODES, dtype)
+    ratio = step / state.previous_step
+    continued = interpolation_weights(1 + nodes * ratio) @ state.previous
+    constant = jnp.broadcast_to(state.force, continued.shape)
+    guess = jnp.where(ratio < 1.5, continued, constant)
+
+    matrix = jax.lax.cond(
+        state.stale & enabled,
+        lambda: NewtonMatrix.build(term, state.factor),
+        lambda: state.matrix,
+    )
+    stages = solve_stages(term, solver, state.factor, step, goal.tolerance, guess, matrix, enabled)
+    # Both are compared with the tolerance in the units of the embedded formula, whose error of
+    # order 3 overstates that of the method by a factor of about 50; the other is of order 4.
+    embedded = local_error(term, stages, state.force, step) / goal.tolerance
+    propagated = propagator_error(term, stages.residuals, state.factor, step) / goal.tolerance
+    ratio = jnp.maximum(embedded, (_PROPAGATOR_SHARE * propagated) ** 0.8)
+    lawful = dissipates(term, stages, state.factor, step, goal.tolerance)
+    solved = stages.converged & lawful
+    accept = enabled & solved & (ratio <= 1)
+    force = stages.residuals[2]
+
+    graded = propagate(
+        state.graded,
+        exponents(term, stages.residuals, step),
+        enabled=accept,
+        spread=solver.spread,
+    )
+    factor = jnp.where(accept, graded.factor, state.factor)
+    saved = save_step(
+        term,
+        state.saved,
+        state.graded,
+        state.dual,
+        state.time,
+        step,
+        stages.residuals,
+        enabled=accept,
+        spread=solver.spread,
+    )
+    time = jnp.where(last, goal.t1, state.time + step)
+    rates = spectrum(term, force, graded)
+    proposed = next_step(step, ratio, solved)
+    capped = jnp.minimum(proposed, growth_cap(solver, rates))
+    window = advance_window(state.window, time, factor, force)
+
+    finite = jnp.all(jnp.isfinite(factor))
+    resting = at_rest(window, time, rates.reachable, goal.drift) & jnp.isinf(goal.t1)
+    fits = relative_residual(term, factor) <= goal.residual
+    small = jnp.sum(factor**2) <= goal.vanished
+    shrinking = jnp.linalg.norm(factor) <= jnp.linalg.norm(state.factor)
+    weakly_stable = begin.lowest >= -1e3 * jnp.finfo(dtype).eps * begin.largest
+    diverged = jnp.log(time) - window.growth_since >= _DIVERGED
+
+    def keep(new, old):
+        return jax.tree.map(lambda a, b: jnp.where(accept, a, b), new, old)
+
+    counts = state.counts
+    stalled = ~accept & (proposed <= 4 * jnp.finfo(dtype).eps * state.time)
+    return RunState(
+        time=keep(time, state.time),
+        step=jnp.where(enabled, jnp.where(accept, capped, proposed), state.step),
+        graded=keep(graded, state.graded),
+        factor=factor,
+        force=keep(force, state.force),
+        dual=keep(state.dual - step * (jnp.asarray(WEIGHTS, dtype) @ stages.residuals), state.dual),
+        matrix=stages.matrix,
+        # A matrix formed at an iterate that led nowhere may be too large by any factor, and
+        # would make the next iteration look converged.
+        stale=enabled & ~solved & (stages.num_factorizations > 0),
+        previous=keep(stages.residuals, state.previous),
+        previous_step=keep(step, state.previous_step),
+        window=keep(window, state.window),
+        saved=saved,
+        record=write(
+            state.record,
+            state.graded,
+            step,
+            stages.residuals,
+            state.saved.count,
+            state.time,
+            linear=jnp.zeros((), bool),
+            enabled=accept,
+        ),
+        counts=Counts(
+            counts.accepted + accept.astype(jnp.int32),
+            counts.rejected + (enabled & ~accept).astype(jnp.int32),
+            counts.newton + stages.num_iterations,
+            counts.factorizations
+            + stages.num_factorizations
+            + (state.stale & enabled).astype(jnp.int32),
+        ),
+        arrived=state.arrived | (accept & (last | (resting & fits))),
+        stationary=state.stationary | (accept & resting & ~fits & window.force_constant),
+        vanished=state.vanished | (accept & small & shrinking & weakly_stable & jnp.isinf(goal.t1)),
+        diverges=state.diverges | (accept & diverged & jnp.isinf(goal.t1)),
+        failed=state.failed | ~finite | (enabled & stalled) | ~jnp.isfinite(proposed),
+    )
+
+
+def run(
+    term: CongruenceTerm,
+    solver: ResidualRadau,
+    begin: Start,
+    goal: Goal,
+    save_ts: Float[Array, " k"],
+    enabled: Bool[Array, ""],
+    record: Record | None = None,
+) -> RunState:
+    """Integrate until the goal or an obstacle is reached.
+
+    Args:
+        term: the flow.
+        solver: its options.
+        begin: the start.
+        goal: what to reach.
+        save_ts: times to save at, increasing.
+        enabled: where false, nothing is done.
+        record: buffers for the accepted steps, or None.
+
+    Returns:
+        The last state.
+    """
+    state = first_state(term, solver, begin, goal, save_ts, record)
+
+    def proceed(state: RunState) -> Bool[Array, ""]:
+        tried = state.counts.accepted + state.counts.rejected
+        return enabled & ~state.done & (tried < goal.max_steps)
+
+    return jax.lax.while_loop(proceed, lambda s: _advance(term, solver, begin, goal, s), state)
+
+
+def fill_saved(state: RunState, goal: Goal) -> Saved:
+    """The saved path, continued at rest where the flow came to rest before the last save time.
+
+    Args:
+        state: the end of a run.
+        goal: what it was to reach.
+
+    Returns:
+        The saved path.
+    """
+    resting = (state.arrived | state.stationary) & jnp.isinf(goal.t1)
+    return fill(state.saved, state.graded, state.dual, state.force, state.time, resting)

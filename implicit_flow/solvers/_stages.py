@@ -1,0 +1,253 @@
+"""The stage equations of one step, and their solution by a simplified Newton method."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from ..linalg import taylor_expm
+from ._congruence_term import CongruenceTerm
+from ._newton_matrix import NewtonMatrix
+from ._radau import ResidualRadau
+from ._tableau import COEFFICIENTS, EXPONENT_WEIGHTS
+
+
+_MAX_REFRESHES = 4
+# Contraction beyond which the Newton matrix is formed anew, and that of a hopeless iteration.
+_SLOW = 0.4
+_DIVERGING = 2.5
+# Increments that the acceleration combines.
+_DEPTH = 4
+
+
+class Stages(eqx.Module):
+    """Solution of the stage equations of one step."""
+
+    residuals: Float[Array, "3 m"]
+    predictions: Float[Array, "3 m"]
+    last_factor: Float[Array, "n d"]
+    matrix: NewtonMatrix
+    converged: Bool[Array, ""]
+    num_iterations: Int[Array, ""]
+    num_factorizations: Int[Array, ""]
+
+
+class History(eqx.Module):
+    """Differences of the last iterates, and of the Newton increments at them."""
+
+    iterate: Float[Array, "3 m"]
+    increment: Float[Array, "3 m"]
+    iterates: Float[Array, "q 3 m"]
+    increments: Float[Array, "q 3 m"]
+    count: Int[Array, ""]
+
+
+def _no_history(residuals: Float[Array, "3 m"]) -> History:
+    zeros = jnp.zeros((_DEPTH, *residuals.shape), residuals.dtype)
+    return History(residuals, residuals, zeros, zeros, jnp.zeros((), jnp.int32))
+
+
+def _accelerate(
+    history: History,
+    matrix: NewtonMatrix,
+    iterate: Float[Array, "3 m"],
+    increment: Float[Array, "3 m"],
+) -> tuple[Float[Array, "3 m"], History]:
+    """Anderson's combination of the last increments, in the norm of their effect on U.
+
+    The frozen matrix does not see that a rotation of U into a growing or decaying direction is
+    amplified or damped within the step. Those are few directions: GMRES on them, for free.
+    """
+    slot = jnp.mod(history.count - 1, _DEPTH)
+    write = history.count > 0
+    iterates = jnp.where(
+        write, history.iterates.at[slot].set(iterate - history.iterate), history.iterates
+    )
+    increments = jnp.where(
+        write, history.increments.at[slot].set(increment - history.increment), history.increments
+    )
+    weight = jnp.sqrt(matrix.eigenvalues)[None, None, :]
+    flat = (increments * weight).reshape(_DEPTH, -1)
+    right = (increment * weight[0]).reshape(-1)
+    gram = flat @ flat.T
+    diagonal = jnp.diagonal(gram)
+    used = jnp.arange(_DEPTH, dtype=jnp.int32) < history.count
+    scale = jnp.where(
+        used & (diagonal > 0), 1 / jnp.sqrt(jnp.where(diagonal > 0, diagonal, 1.0)), 0.0
+    )
+    ridge = jnp.diag(1e-10 + jnp.where(scale > 0, 0.0, 1.0))
+    gram = gram * scale[:, None] * scale[None, :] + ridge
+    mixture = jnp.linalg.solve(gram, scale * (flat @ right)) * scale
+    correction = jnp.tensordot(mixture, iterates + increments, 1)
+    new = History(iterate, increment, iterates, increments, history.count + 1)
+    return increment - correction, new
+
+
+class _Iteration(eqx.Module):
+    residuals: Float[Array, "3 m"]
+    predictions: Float[Array, "3 m"]
+    last_factor: Float[Array, "n d"]
+    matrix: NewtonMatrix
+    history: History
+    previous_change: Float[Array, ""]
+    fresh: Int[Array, ""]
+    count: Int[Array, ""]
+    refreshes: Int[Array, ""]
+    converged: Bool[Array, ""]
+    failed: Bool[Array, ""]
+
+
+def exponents(
+    term: CongruenceTerm, residuals: Float[Array, "3 m"], step: Float[Array, ""]
+) -> Float[Array, "6 n n"]:
+    """The six symmetric exponents of a step, from the residuals at its nodes."""
+    weights = jnp.asarray(EXPONENT_WEIGHTS, residuals.dtype)
+    return jax.vmap(term.adjoint)(-step * (weights @ residuals))
+
+
+def stage_factors(
+    term: CongruenceTerm,
+    residuals: Float[Array, "3 m"],
+    step: Float[Array, ""],
+    factor: Float[Array, "n d"],
+) -> tuple[Float[Array, "3 n d"], Float[Array, ""]]:
+    """U at the three nodes, for a residual that follows its collocation polynomial.
+
+    Args:
+        term: the flow.
+        residuals: its values at the nodes.
+        step: h.
+        factor: U at the start.
+
+    Returns:
+        U at the nodes, and the log of the largest growth of any direction.
+    """
+    e = taylor_expm(exponents(term, residuals, step), radius=0.8)
+    first = e[1] @ (e[0] @ factor)
+    second = e[3] @ (e[2] @ first)
+    third = e[5] @ (e[4] @ second)
+    # The largest entry of a positive definite matrix is on its diagonal and at most its norm.
+    growth = jnp.sum(jnp.log(jnp.max(jnp.abs(e), axis=(1, 2))))
+    return jnp.stack([first, second, third]), growth
+
+
+def defect(
+    term: CongruenceTerm,
+    residuals: Float[Array, "3 m"],
+    step: Float[Array, ""],
+    factor: Float[Array, "n d"],
+) -> Float[Array, "3 m"]:
+    """k_i - r(U_i), which vanishes at the solution of the stage equations."""
+    factors, _ = stage_factors(term, residuals, step, factor)
+    return residuals - jax.vmap(lambda u: term.residual(term.predict(u)))(factors)
+
+
+def solve_stages(
+    term: CongruenceTerm,
+    solver: ResidualRadau,
+    factor: Float[Array, "n d"],
+    step: Float[Array, ""],
+    tolerance: Float[Array, ""],
+    guess: Float[Array, "3 m"],
+    matrix: NewtonMatrix,
+    enabled: Bool[Array, ""],
+) -> Stages:
+    """Solve the stage equations.
+
+    Args:
+        term: the flow.
+        solver: its options.
+        factor: U at the start of the step.
+        step: its length h.
+        tolerance: of the step; Newton leaves `solver.newton_fraction` of it.
+        guess: first residuals at the nodes.
+        matrix: Newton matrix to begin with.
+        enabled: where false, no iteration is made.
+
+    Returns:
+        The stages.
+    """
+    dtype = factor.dtype
+    coupling = step * jnp.asarray(COEFFICIENTS, dtype)
+    floor = 1e3 * jnp.finfo(dtype).eps
+    tiny = jnp.finfo(dtype).tiny
+    target = solver.newton_fraction * tolerance
+
+    def iterate(state: _Iteration) -> _Iteration:
+        factors, growth = stage_factors(term, state.residuals, step, factor)
+        last = factors[2]
+        predictions = jax.vmap(term.predict)(factors)
+        reached = jax.vmap(term.residual)(predictions)
+        violation = state.residuals - reached
+        increment = -state.matrix.solve(step, state.matrix.coordinates(violation))
+        update = state.matrix.residuals(increment)
+        here = state.matrix.coordinates(state.residuals)
+        accelerated, history = _accelerate(state.history, state.matrix, here, increment)
+        residuals = state.residuals + state.matrix.residuals(accelerated)
+        # Relative change of the stage values, and of the velocity at the end of the step.
+        directions = jnp.concatenate([coupling @ update, update[2:], residuals[2:]])
+        at = jnp.concatenate([factors, factors[2:], factors[2:]])
+        moved = jnp.linalg.norm(jax.vmap(term.adjoint_times)(directions, at), axis=(1, 2))
+        sizes = jnp.maximum(jnp.linalg.norm(factors, axis=(1, 2)), tiny)
+        change = jnp.max(moved[:3] / sizes)
+        measured = change / jnp.maximum(state.previous_change, tiny)
+        known = state.fresh >= 1
+        contraction = jnp.where(known, measured, 0.0)
+
+        tail = jnp.minimum(contraction, 0.99)
+        small = (change < target) | (
+            known & (contraction < 1) & (change * tail / (1 - tail) < target)
+        )
+        # The residual at the end itself must be resolved, not only its effect within this step.
+        relative = moved[3] / jnp.maximum(moved[4], tiny)
+        resolved = relative * jnp.where(known, jnp.minimum(contraction, 1.0), 1.0) < 0.05
+        converged = (small & resolved) | ((change < floor) & (state.count >= 2))
+
+        finite = jnp.all(jnp.isfinite(residuals)) & (growth < 2 * solver.growth_per_step)
+        count = state.count + 1
+        hopeless = known & (contraction > _DIVERGING) & (state.refreshes >= 2)
+        failed = ~finite | (~converged & (hopeless | (count >= solver.max_newton_iterations)))
+        slow = (known & (contraction > _SLOW)) | (change > 1.0)
+        refresh = slow & ~converged & ~failed & (state.refreshes < _MAX_REFRESHES)
+        new_matrix = jax.lax.cond(
+            refresh, lambda: NewtonMatrix.build(term, last), lambda: state.matrix
+        )
+        return _Iteration(
+            residuals=residuals,
+            predictions=predictions,
+            last_factor=last,
+            matrix=new_matrix,
+            history=eqx.tree_at(lambda h: h.count, history, jnp.where(refresh, 0, history.count)),
+            previous_change=change,
+            # A contraction measured across a change of matrix means nothing.
+            fresh=jnp.where(refresh, 0, state.fresh + 1),
+            count=count,
+            refreshes=state.refreshes + refresh.astype(jnp.int32),
+            converged=converged & finite,
+            failed=failed,
+        )
+
+    zero = jnp.zeros((), jnp.int32)
+    state = _Iteration(
+        residuals=guess,
+        predictions=guess,
+        last_factor=factor,
+        matrix=matrix,
+        history=_no_history(guess),
+        previous_change=jnp.ones((), dtype),
+        fresh=zero,
+        count=zero,
+        refreshes=zero,
+        converged=jnp.zeros((), bool),
+        failed=~enabled,
+    )
+    state = jax.lax.while_loop(lambda s: ~s.converged & ~s.failed, iterate, state)
+    return Stages(
+        residuals=state.residuals,
+        predictions=state.predictions,
+        last_factor=state.last_factor,
+        matrix=state.matrix,
+        converged=state.converged,
+        num_iterations=state.count,
+        num_factorizations=state.refreshes,
+    )

@@ -1,0 +1,200 @@
+"""When the flow has arrived: by the drift that remains, never by a small residual alone."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from ..linalg import LOG_ZERO, GradedFactor
+from ._congruence_term import CongruenceTerm
+
+
+# Windows are at least this long in log time.
+_WINDOW = 0.25
+# Below this power of 1/t the drift is not summable in practice.
+_SLOWEST_POWER = 0.05
+# Largest power of t with which a direction may still be growing at the end.
+_LARGEST_GROWTH = 0.05
+# Change of the residual over one window, relative, at which it counts as constant.
+_CONSTANT = 1e-3
+# Overlap below which a growing direction is no part of the factor.
+_OVERLAP = 1e-10
+
+
+class Window(eqx.Module):
+    """Drift of X over the last stretch of log time.
+
+    With X(t) = X_inf + C t^-p the drift of one e-fold of time is D = p C t^-p, so D / p remains;
+    p is read off two windows. An exponential approach has a large p.
+    """
+
+    log_time: Float[Array, ""]
+    factor: Float[Array, "n d"]
+    force: Float[Array, " m"]
+    log_middle: Float[Array, ""]
+    rate: Float[Array, ""]
+    remainder: Float[Array, ""]
+    force_constant: Bool[Array, ""]
+    growth_since: Float[Array, ""]
+    growth_power: Float[Array, ""]
+
+
+def open_window(factor: Float[Array, "n d"], force: Float[Array, " m"]) -> Window:
+    """A window that has seen nothing yet.
+
+    Args:
+        factor: U.
+        force: r.
+
+    Returns:
+        The window.
+    """
+    dtype = factor.dtype
+    infinite = jnp.asarray(jnp.inf, dtype)
+    return Window(
+        log_time=-infinite,
+        factor=factor,
+        force=force,
+        log_middle=-infinite,
+        rate=infinite,
+        remainder=infinite,
+        force_constant=jnp.zeros((), bool),
+        growth_since=infinite,
+        growth_power=jnp.zeros((), dtype),
+    )
+
+
+def _distance(new: Float[Array, "n d"], old: Float[Array, "n d"]) -> Float[Array, ""]:
+    """|X_new - X_old| / |X_new|, without cancellation between squares."""
+    change = new - old
+    matrix = change @ new.T + old @ change.T
+    size = jnp.linalg.norm(new.T @ new)
+    return jnp.linalg.norm(matrix) / jnp.maximum(size, jnp.finfo(new.dtype).tiny)
+
+
+def advance_window(
+    window: Window, time: Float[Array, ""], factor: Float[Array, "n d"], force: Float[Array, " m"]
+) -> Window:
+    """Close the window if it is long enough, and open the next one.
+
+    Args:
+        window: the present one.
+        time: the time reached.
+        factor: U there.
+        force: the collocation value of r there.
+
+    Returns:
+        The window.
+    """
+    dtype = factor.dtype
+    tiny = jnp.finfo(dtype).tiny
+    log_time = jnp.log(jnp.maximum(time, tiny))
+    first = jnp.isneginf(window.log_time)
+    length = jnp.where(first, 1.0, log_time - window.log_time)
+    due = length >= _WINDOW
+
+    rate = _distance(factor, window.factor) / length
+    middle = log_time - 0.5 * length
+    seen = jnp.isfinite(window.rate)
+    fall = jnp.log(jnp.maximum(window.rate, tiny)) - jnp.log(jnp.maximum(rate, tiny))
+    power = jnp.where(seen, fall / jnp.maximum(middle - window.log_middle, 1e-3), 0.0)
+    at_end = rate * jnp.exp(-0.5 * length * jnp.maximum(power, 0.0))
+    remainder = jnp.where(
+        power > _SLOWEST_POWER, at_end / jnp.maximum(power, _SLOWEST_POWER), jnp.inf
+    )
+    remainder = jnp.where(rate <= 4 * jnp.finfo(dtype).eps, rate, remainder)
+
+    size = jnp.maximum(jnp.linalg.norm(force), tiny)
+    constant = jnp.linalg.norm(force - window.force) <= _CONSTANT * size
+
+    before = jnp.maximum(jnp.linalg.norm(window.factor), tiny)
+    now = jnp.maximum(jnp.linalg.norm(factor), tiny)
+    growth = 2 * (jnp.log(now) - jnp.log(before)) / length
+    steady = (growth > _SLOWEST_POWER) & (growth < 2.0) & (growth > 0.7 * window.growth_power)
+    since = jnp.where(steady & jnp.isfinite(window.growth_since), window.growth_since, log_time)
+    new = Window(
+        log_time=log_time,
+        factor=factor,
+        force=force,
+        log_middle=middle,
+        rate=jnp.where(first, jnp.inf, rate),
+        remainder=jnp.where(first, jnp.inf, remainder),
+        force_constant=constant & ~first,
+        growth_since=jnp.where(steady, since, jnp.inf),
+        growth_power=jnp.where(
+            steady & jnp.isfinite(window.growth_since), window.growth_power, growth
+        ),
+    )
+    return jax.tree.map(lambda a, b: jnp.where(due | first, a, b), new, window)
+
+
+class Spectrum(eqx.Module):
+    """The rates of A*(r): negative ones of growth, positive ones of decay.
+
+    `reachable` is the lowest among the directions that U has: one that it does not have never
+    grows, and at a saddle the others do, however small they are. `room` is the exponent by which
+    the fastest growing direction is still to grow until its own targets stop it.
+    """
+
+    lowest: Float[Array, ""]
+    highest: Float[Array, ""]
+    reachable: Float[Array, ""]
+    room: Float[Array, ""]
+
+
+def spectrum(term: CongruenceTerm, force: Float[Array, " m"], graded: GradedFactor) -> Spectrum:
+    """The rates of growth and decay at a point.
+
+    Args:
+        term: the flow.
+        force: r.
+        graded: U.
+
+    Returns:
+        The rates.
+    """
+    values, vectors = jnp.linalg.eigh(term.adjoint(force))
+    present = graded.log_scale > 0.5 * LOG_ZERO
+    held = present.astype(values.dtype)[None, :]
+
+    def overlaps():
+        return jnp.linalg.norm((vectors.T @ graded.basis) * held, axis=1)
+
+    if graded.basis.shape[1] == values.shape[0]:
+        overlap = jax.lax.cond(jnp.all(present), lambda: jnp.ones_like(values), overlaps)
+    else:
+        overlap = overlaps()
+    reachable = jnp.min(jnp.where(overlap > _OVERLAP, values, jnp.inf))
+
+    fastest = vectors[:, :1]
+    tiny = jnp.finfo(values.dtype).tiny
+    prediction = term.predict(fastest)
+    stiffness = jnp.sum(term.curvature(prediction) * prediction**2)
+    size = jnp.sum((fastest.T @ graded.factor) ** 2)
+    # x' = 2 (|lambda| - c x) x comes to rest at x = |lambda| / c.
+    room = 0.5 * (
+        jnp.log(jnp.maximum(jnp.abs(values[0]), tiny))
+        - jnp.log(jnp.maximum(stiffness, tiny))
+        - jnp.log(jnp.maximum(size, tiny))
+    )
+    return Spectrum(values[0], values[-1], reachable, room)
+
+
+def at_rest(
+    window: Window,
+    time: Float[Array, ""],
+    reachable: Float[Array, ""],
+    allowed: Float[Array, ""],
+) -> Bool[Array, ""]:
+    """Whether no more than an allowed drift remains and no direction is growing.
+
+    Args:
+        window: the last window.
+        time: the time reached.
+        reachable: lowest eigenvalue of A*(r) among the directions of U.
+        allowed: relative drift of X.
+
+    Returns:
+        Whether it is at rest.
+    """
+    return (window.remainder <= allowed) & (-reachable * time <= _LARGEST_GROWTH)

@@ -1,0 +1,144 @@
+"""The ledger of a store: which blocks are done, with the checksum of each of their files."""
+
+import datetime
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, final
+
+from ._durable import write_files
+from ._manifest import Record
+
+
+_FOLDER = ".sweep"
+
+
+@final
+class Ledger:
+    """Small files inside the store: a manifest, one entry per finished block, one per run.
+
+    Every file is written by one process only, once, so that processes need no lock. An entry is
+    written after the data that it vouches for.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._folder = root / _FOLDER
+
+    @staticmethod
+    def create(root: Path, manifest: Record) -> None:
+        """Lays an empty ledger into a store that is being built."""
+        folder = root / _FOLDER
+        for name in ("done", "started", "runs"):
+            (folder / name).mkdir(parents=True)
+        # An empty Zarr group, so that readers who list the store do not stumble over the folder.
+        group = {"zarr_format": 3, "node_type": "group", "attributes": {}}
+        (folder / "zarr.json").write_text(json.dumps(group))
+        (folder / "manifest.json").write_text(_dump(manifest))
+
+    @property
+    def exists(self) -> bool:
+        return (self._folder / "manifest.json").is_file()
+
+    def manifest(self) -> Record:
+        """What the store was made by.
+
+        Raises:
+            ValueError: if the manifest is damaged.
+        """
+        try:
+            manifest = json.loads((self._folder / "manifest.json").read_bytes())
+            return manifest if _is_intact(manifest) else _damaged(self._root)
+        except ValueError:
+            return _damaged(self._root)
+
+    def begin(self, block: int) -> int:
+        """Notes that a block is being computed, and says for the how-many-th time."""
+        with open(self._folder / "started" / str(block), "ab") as file:
+            file.write(b".")
+            return file.tell()
+
+    def finish(self, entries: Mapping[int, Record]) -> None:
+        """Marks blocks done; the files that their entries name must be durable by now."""
+        write_files(
+            [(self._entry(block), _dump(entry).encode()) for block, entry in entries.items()]
+        )
+
+    def entries(self) -> Iterator[tuple[int, Record | None]]:
+        """The entries of the blocks that are marked done, one by one; None for damaged ones."""
+        with os.scandir(self._folder / "done") as listing:
+            names = [item.name for item in listing if item.name.endswith(".json")]
+        for block in sorted(int(name.removesuffix(".json")) for name in names):
+            try:
+                entry = json.loads(self._entry(block).read_bytes())
+            except ValueError:
+                entry = None
+            yield block, entry if _is_intact(entry) else None
+
+    def is_whole(self, files: Mapping[str, str]) -> bool:
+        """Whether files hold what was written.
+
+        Args:
+            files: checksum by path inside the store.
+
+        Returns:
+            False if one is missing or changed.
+        """
+        for name, expected in files.items():
+            try:
+                content = (self._root / name).read_bytes()
+            except OSError:
+                return False
+            if checksum(content) != expected:
+                return False
+        return True
+
+    def add_run(self, record: Record) -> None:
+        """Records who computes now."""
+        now = datetime.datetime.now(datetime.UTC).strftime("%Y%m%dT%H%M%S%f")
+        name = f"{now}-{record['process']}-{os.getpid()}.json"
+        write_files([(self._folder / "runs" / name, _dump(record).encode())])
+
+    def runs(self) -> list[Record]:
+        """The records of all runs, oldest first."""
+        paths = sorted((self._folder / "runs").glob("*.json"))
+        return [json.loads(path.read_bytes()) for path in paths]
+
+    def _entry(self, block: int) -> Path:
+        return self._folder / "done" / f"{block}.json"
+
+
+def checksum(content: bytes) -> str:
+    """The checksum by which a file is recognized.
+
+    Args:
+        content: all of its bytes.
+
+    Returns:
+        32 hexadecimal digits.
+    """
+    return hashlib.sha256(content).hexdigest()[:32]
+
+
+def _dump(record: Record) -> str:
+    """JSON that carries a checksum of itself."""
+    body = {name: value for name, value in record.items() if name != "checksum"}
+    body["checksum"] = checksum(json.dumps(body, sort_keys=True).encode())
+    return json.dumps(body, indent=1)
+
+
+def _is_intact(record: Any) -> bool:
+    if not isinstance(record, dict):
+        return False
+    body = {name: value for name, value in record.items() if name != "checksum"}
+    return record.get("checksum") == checksum(json.dumps(body, sort_keys=True).encode())
+
+
+def _damaged(root: Path) -> Record:
+    raise ValueError(
+        f"Argument `store` must hold a sweep, but the manifest of {str(root)!r} is damaged, so "
+        "nothing says what its cells are. Restore `.sweep/manifest.json` from a copy, or compute "
+        "into another path."
+    )

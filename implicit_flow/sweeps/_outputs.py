@@ -1,0 +1,166 @@
+"""What the function returns: a name, a shape and labels for every array, and the result code."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, final
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ._axes import RESERVED
+from ._outcomes import Item
+
+
+@final
+@dataclass(frozen=True)
+class Output:
+    """Labels for one returned array.
+
+    Args:
+        units: the unit; empty for a pure number.
+        description: one line.
+        dims: names of the array's own dimensions, `NAME_dim0`, ... by default.
+        may_be_nonfinite: whether nan or inf is an answer here rather than a failure.
+
+    Example:
+        >>> from implicit_flow.sweeps import Output
+        >>> Output(units="s", description="flow time").units
+        's'
+    """
+
+    units: str = ""
+    description: str = ""
+    dims: tuple[str, ...] | None = None
+    may_be_nonfinite: bool = False
+
+
+@final
+@dataclass(frozen=True)
+class Variable:
+    """One array that the function returns, as it is stored."""
+
+    name: str
+    position: int
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    dims: tuple[str, ...]
+    output: Output
+
+    def describe(self) -> str:
+        return f"{self.dtype}{list(self.shape)}"
+
+
+@final
+@dataclass(frozen=True)
+class Returned:
+    """All that a function returns."""
+
+    variables: tuple[Variable, ...]
+    result_position: int | None
+    enumeration: Any
+
+    def describe(self) -> dict[str, str]:
+        described = {variable.name: variable.describe() for variable in self.variables}
+        if self.enumeration is not None:
+            # Codes are positions, so an enumeration with other items would misread the store.
+            names = ",".join(self.enumeration._name_to_item)
+            digest = hashlib.sha256(names.encode()).hexdigest()[:12]
+            described["result"] = f"{self.enumeration.__qualname__} (sha256 {digest})"
+        return described
+
+
+def describe_returned(
+    shapes: Any, outputs: Mapping[str, Output], axis_names: tuple[str, ...]
+) -> Returned:
+    """Names the leaves of what a function returns.
+
+    Args:
+        shapes: the returned pytree, of `jax.ShapeDtypeStruct`.
+        outputs: labels by name.
+        axis_names: names that are taken.
+
+    Returns:
+        The variables and the place of the result code among the leaves.
+
+    Raises:
+        ValueError: if names collide, or something returned cannot be stored.
+    """
+    leaves = jax.tree_util.tree_flatten_with_path(
+        shapes, is_leaf=lambda leaf: isinstance(leaf, Item)
+    )[0]
+    variables: list[Variable] = []
+    result_position, enumeration = None, None
+    for position, (path, leaf) in enumerate(leaves):
+        name = ".".join(_text(key) for key in path) or "value"
+        if isinstance(leaf, Item):
+            if enumeration is not None:
+                raise ValueError(
+                    "Argument `function` must return at most one result code, but returns several, "
+                    f"the second as {name!r}. Return the one that counts."
+                )
+            result_position, enumeration = position, leaf._enumeration
+            leaf = leaf._value
+            if leaf.shape:
+                raise ValueError(
+                    "Argument `function` must return one result code for a cell, but returns an "
+                    f"array of them of shape {leaf.shape}. Reduce it to the one that counts."
+                )
+            continue
+        _check_name(name, [*axis_names, *(variable.name for variable in variables)])
+        variables.append(_variable(name, position, leaf, outputs.get(name, Output())))
+    if not variables and enumeration is None:
+        raise ValueError(
+            "Argument `function` must return arrays, but returns none. "
+            'Return for example {"gap": gap}.'
+        )
+    known = {variable.name for variable in variables}
+    for name in outputs:
+        if name not in known:
+            raise ValueError(
+                f"Argument `outputs` must be keyed by names that the function returns, but holds "
+                f"{name!r}; the function returns {', '.join(sorted(known))}. Correct the name."
+            )
+    return Returned(tuple(variables), result_position, enumeration)
+
+
+def _text(key: Any) -> str:
+    for attribute in ("key", "name", "idx"):
+        if hasattr(key, attribute):
+            return str(getattr(key, attribute))
+    return str(key)
+
+
+def _check_name(name: str, taken: list[str]) -> None:
+    if name in RESERVED:
+        raise ValueError(
+            f"Argument `function` must not return an array named {name!r}: the names "
+            f"{', '.join(RESERVED)} are reserved. Rename it; a result code must be an item of an "
+            "`equinox.Enumeration`, such as `implicit_flow.RESULTS`."
+        )
+    if name in taken:
+        raise ValueError(
+            f"Argument `function` must return names of its own, but {name!r} is also the name of "
+            "an axis or of another array. Rename one of them."
+        )
+    if not name or "/" in name or name.startswith("."):
+        raise ValueError(
+            f"Argument `function` must return names without '/' or a leading '.', but returns "
+            f"{name!r}, which cannot name an array in a store. Rename it."
+        )
+
+
+def _variable(name: str, position: int, leaf: Any, output: Output) -> Variable:
+    if jnp.issubdtype(leaf.dtype, jax.dtypes.extended) or np.dtype(leaf.dtype).kind == "V":
+        raise ValueError(
+            f"Argument `function` must return numbers, but `{name}` is {leaf.dtype}. Convert it, "
+            "for keys with jax.random.key_data, for bfloat16 with astype(jnp.float32)."
+        )
+    dims = output.dims or tuple(f"{name}_dim{axis}" for axis in range(len(leaf.shape)))
+    if len(dims) != len(leaf.shape):
+        raise ValueError(
+            f'Argument `outputs["{name}"].dims` must have {len(leaf.shape)} names, one for each '
+            f"dimension of the shape {leaf.shape}, but has {len(dims)}. Name each dimension once."
+        )
+    return Variable(name, position, tuple(leaf.shape), np.dtype(leaf.dtype), dims, output)

@@ -1,0 +1,147 @@
+"""Every flow on stock Diffrax solvers, against SciPy's DOP853 on equations written out again."""
+
+import diffrax
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy.integrate import solve_ivp
+from scipy.optimize import nnls
+from systems import ROWS, SYSTEMS, matrix_problem, vector_problem
+
+import implicit_flow as imf
+from implicit_flow import RESULTS, flows
+
+
+ALPHA, TIMES = 1e-3, np.array([0.4, 1.1, 2.0])
+
+
+def stock(flow):
+    """The flow's own Diffrax solver, also where the default is ours."""
+    return diffrax.Dopri8() if isinstance(flow, flows.FactorFlow | flows.MatrixFlow) else None
+
+
+@pytest.mark.parametrize("name", SYSTEMS)
+def test_path_agrees_with_scipy_and_its_error_is_honest(name):
+    system = SYSTEMS[name]
+    options = {"alpha": ALPHA} if system.flow.needs_alpha else {}
+    sol = imf.simulate(
+        system.problem,
+        system.flow,
+        t1=TIMES[-1],
+        saveat=TIMES,
+        solver=stock(system.flow),
+        rtol=1e-6,
+        **options,
+    )
+    reference = solve_ivp(
+        system.field,
+        (0, TIMES[-1]),
+        system.start(ALPHA),
+        "DOP853",
+        TIMES,
+        rtol=1e-12,
+        atol=1e-14,
+    )
+    exact = [system.unknown(y) for y in reference.y.T]
+    size = np.linalg.norm(exact[-1])
+    error = np.linalg.norm(np.asarray(sol.X) - exact[-1]) / size
+    # 1e-11: what DOP853 at rtol 1e-12 leaves of its own.
+    assert error <= float(sol.error_estimate) + 1e-11
+    assert float(sol.error_estimate) <= 1e-6
+    for X, Y in zip(np.asarray(sol.Xs), exact, strict=True):
+        # Between steps the interpolant of a stock solver is of lower order than its steps.
+        np.testing.assert_allclose(X, Y, atol=1e-5 * size)
+    np.testing.assert_allclose(sol.ts, TIMES)
+    assert sol.residuals.shape == (3, 2)
+    assert sol.duals.shape == (3, 2)
+
+
+def test_the_dual_is_minus_the_integral_of_the_residual():
+    # log det X = log det X0 + 2 tr A*(s): an identity of the flow, and no line of the integrator.
+    problem = matrix_problem()
+    sol = imf.simulate(problem, alpha=0.1, t1=3.0, solver=diffrax.Dopri8())
+    trace = jnp.trace(problem.measurement.adjoint(sol.dual))
+    expected = 3 * jnp.log(0.1) + 2 * trace
+    np.testing.assert_allclose(jnp.linalg.slogdet(sol.X)[1], expected, rtol=1e-7)
+
+
+@jax.jit
+def rest_of_vectors(targets, alpha):
+    problem = imf.Problem(vector_problem().measurement, targets)
+    return imf.simulate(
+        problem, flows.HadamardFlow(), alpha=alpha, saveat=jnp.array([0.0, 1e12]), throw=False
+    )
+
+
+@jax.jit
+def rest_of_matrices(alpha):
+    return imf.simulate(matrix_problem(), alpha=alpha, solver=diffrax.Dopri8(), throw=False)
+
+
+def test_rest_is_found_and_named():
+    sol = rest_of_matrices(0.1)
+    assert sol.result == RESULTS.successful
+    assert sol.residual_norm < 1e-7
+    assert sol.error_estimate < 1e-6
+
+
+def test_a_saddle_is_not_taken_for_the_end():
+    # At tiny alpha dU/dt is tiny at the start: rest must be judged relative to X.
+    sol = rest_of_matrices(1e-12)
+    assert sol.residual_norm < 1e-7
+    assert sol.nuclear_norm > 1.6
+
+
+def test_targets_out_of_reach_end_at_rest():
+    # Nonnegative least squares by a code of its own says how far one can get.
+    targets = np.array([-0.5, 2.0])
+    best, _ = nnls(ROWS, targets)
+    sol = rest_of_vectors(targets, 1e-3)
+    assert sol.result == RESULTS.stationary
+    np.testing.assert_allclose(sol.x, best, atol=1e-6)
+    assert sol.residual_norm > 0.1
+
+
+def test_x_to_zero_is_named():
+    # The generator at zero is -B'y = (2, 1, 1/2) > 0: every entry decays.
+    sol = rest_of_vectors(np.array([-1.0, 0.0]), 0.5)
+    assert sol.result == RESULTS.vanished
+    assert jnp.max(sol.x) < 1e-5
+
+
+def test_after_rest_the_end_is_saved():
+    sol = rest_of_vectors(vector_problem().targets, 0.1)
+    np.testing.assert_allclose(sol.Xs[0], 0.1 * np.eye(3), rtol=1e-12)
+    np.testing.assert_allclose(sol.Xs[1], sol.X, rtol=1e-12)
+
+
+def test_lanes_carry_their_results():
+    alphas = jnp.array([0.1, -1.0, jnp.nan, 1e-3])
+    lanes = jax.vmap(rest_of_matrices)(alphas)
+    assert list(np.asarray(lanes.result == RESULTS.invalid_input)) == [False, True, True, False]
+    assert np.all(np.isnan(lanes.X[1])) and np.all(np.isfinite(lanes.X[3]))
+    # vmap = loop, to rounding: the same steps are taken.
+    alone = rest_of_matrices(1e-3)
+    np.testing.assert_allclose(lanes.X[3], alone.X, rtol=1e-12, atol=1e-15)
+
+
+def test_max_steps_is_a_result_and_an_exception_at_the_door():
+    problem = matrix_problem()
+    sol = imf.simulate(problem, alpha=1e-3, solver=diffrax.Tsit5(), max_steps=5, throw=False)
+    assert sol.result == RESULTS.max_steps_reached
+    with pytest.raises(Exception, match="max_steps"):
+        imf.simulate(problem, alpha=1e-3, solver=diffrax.Tsit5(), max_steps=5)
+
+
+def test_rounding_that_acts_like_a_larger_alpha_is_not_silent():
+    # A completion whose limit is reached only at extreme alpha: explicit steps lose the small
+    # directions, and the estimate has to show it.
+    A = imf.measurements.EntryMeasurement([0, 0, 1], [2, 3, 2], 4)
+    problem = imf.Problem(A, np.array([1.0, 2.0, 2.0]))
+    exact = imf.simulate(problem, log10_alpha=-60)
+    stock = imf.simulate(
+        problem, log10_alpha=-60, solver=diffrax.Dopri8(), throw=False, max_steps=20_000
+    )
+    error = jnp.linalg.norm(stock.X - exact.X) / jnp.linalg.norm(exact.X)
+    assert error <= stock.error_estimate + exact.error_estimate

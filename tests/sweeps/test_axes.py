@@ -1,0 +1,170 @@
+"""Axes are checked before anything is computed, and every refusal says what to do."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from implicit_flow import sweeps
+
+
+def total(a, b=0.0, **others):
+    return {"total": a + b}
+
+
+@pytest.mark.parametrize(
+    ("axes", "static", "message"),
+    [
+        ({}, (), r"Argument `axes` must name at least one axis"),
+        ({"a": []}, (), r'Argument `axes\["a"\]` must hold at least one value, but is empty'),
+        ({"a": np.zeros(0)}, (), r"must hold at least one value"),
+        ({"a": [1.0, float("nan")]}, (), r"must hold finite values, but holds nan at position 1"),
+        ({"a": [1.0, np.inf]}, (), r"must hold finite values, but holds inf"),
+        ({"a": [1.0, 2.0, 1.0]}, (), r"must hold each value once, but holds 1.0 2 times"),
+        ({"a": [0.0, -0.0]}, (), r"must hold each value once"),
+        ({"a": ["x", "x"]}, ("a",), r"must hold each value once, but holds x"),
+        ({"a": ["x", "y"]}, (), r"must hold numbers, but holds strings.*static=\('a',\)"),
+        ({"a": ["x", 1]}, ("a",), r"mixes strings and numbers"),
+        ({"a": 3.0}, (), r"must be a sequence of values, but is 3.0. Pass \[3.0\]"),
+        ({"a": "abc"}, ("a",), r"must be a sequence of values, but is 'abc'"),
+        ({"a": [[1.0], [2.0]]}, (), r"must be one-dimensional, but has shape \(2, 1\)"),
+        ({"a": [1j, 2j]}, (), r"must hold numbers, booleans or strings, but holds complex128"),
+        ({"a": [object(), object()]}, ("a",), r"but holds object values"),
+        ({"a": [1, 2**70]}, (), r"but holds object values"),
+        ({"a": [1.0], "key": [1]}, (), r"must not use the reserved names.*'key'"),
+        ({"a": [1.0], "result": [1]}, (), r"must not use the reserved names.*'result'"),
+        ({"a": [1.0], "seconds": [1]}, (), r"must not use the reserved names.*'seconds'"),
+        ({"a": [1.0], "attempt": [1]}, (), r"must not use the reserved names.*'attempt'"),
+        ({"a": [1.0], "log alpha": [1]}, (), r"names that can be keyword arguments.*'log alpha'"),
+        ({"a": [1.0]}, ("m",), r"Argument `static` must hold names of axes, but holds 'm'"),
+    ],
+)
+def test_refused(axes, static, message):
+    with pytest.raises(ValueError, match=message):
+        sweeps.sweep(total, axes, static=static, progress=False)
+
+
+def test_static_as_a_bare_string_is_not_three_names():
+    with pytest.raises(TypeError, match=r"Pass static=\('a',\)"):
+        sweeps.sweep(total, {"a": [1.0]}, static="a", progress=False)
+
+
+@pytest.mark.parametrize("axes", [{"x": [1.0]}, {"a": [1.0], "x": [1.0]}, {"b": [1.0]}])
+def test_function_must_take_the_axes(axes):
+    with pytest.raises(TypeError, match=r"must take the axes .* signature \(a, b=0.0\)"):
+        sweeps.sweep(lambda a, b=0.0: a + b, axes, progress=False)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ([1e-2, 1e-50], r"holds 1e-50, which becomes 0.0. Turn on float64"),
+        ([1.0, 1e300], r"holds 1e\+300, which becomes inf"),
+        ([1.0, 1.0 + 1e-12], r"some of its values are equal there"),
+        ([1, 2**40], r"values that int32 can hold, but holds 1099511627776"),
+    ],
+)
+def test_what_float32_cannot_hold_is_refused(values, message):
+    with jax.enable_x64(False), pytest.raises(ValueError, match=message):
+        sweeps.sweep(total, {"a": values}, progress=False)
+
+
+def test_labels_and_kinds():
+    def cell(a, n, flag, name):
+        assert isinstance(n, int)
+        assert isinstance(name, str)
+        assert a.dtype == jnp.float64
+        assert flag.dtype == jnp.bool_
+        return {"gap": a * n + jnp.where(flag, 1.0, 0.0) + len(name), "point": jnp.ones(3)}
+
+    ds = sweeps.sweep(
+        cell,
+        {
+            "a": sweeps.Axis(jnp.asarray([1.0, 2.0]), units="m", description="a length"),
+            "n": range(2, 4),
+            "flag": [False, True],
+            "name": ["x", "long"],
+        },
+        static=("n", "name"),
+        outputs={
+            "gap": sweeps.Output(units="m", description="how far"),
+            "point": sweeps.Output(dims=("direction",)),
+        },
+        progress=False,
+    )
+    assert ds["gap"].dims == ("a", "n", "flag", "name")
+    assert ds["point"].dims == ("a", "n", "flag", "name", "direction")
+    assert ds["a"].attrs == {"units": "m", "description": "a length"}
+    assert ds["gap"].attrs == {"units": "m", "description": "how far"}
+    for a in (1.0, 2.0):
+        for n in (2, 3):
+            for flag in (False, True):
+                for name in ("x", "long"):
+                    got = ds["gap"].sel(a=a, n=n, flag=flag, name=name).item()
+                    assert got == a * n + flag + len(name)
+
+
+def test_integers_stay_integers():
+    def cell(seed):
+        assert seed.dtype == jnp.int64
+        return {"first": jax.random.uniform(jax.random.key(seed))}
+
+    ds = sweeps.sweep(cell, {"seed": range(3)}, progress=False)
+    expected = [jax.random.uniform(jax.random.key(seed)).item() for seed in range(3)]
+    assert ds["first"].values.tolist() == expected
+
+
+@pytest.mark.parametrize(
+    ("returned", "message"),
+    [
+        (lambda a: {}, r"must return arrays, but returns none"),
+        (lambda a: {"a": a}, r"'a' is also the name of an axis"),
+        (lambda a: {"result": a}, r"must not return an array named 'result'"),
+        (lambda a: {"x/y": a}, r"names without '/'"),
+        (lambda a: {"k": jax.random.key(0)}, r"must return numbers, but `k` is key"),
+        (lambda a: {"k": a.astype(jnp.bfloat16)}, r"must return numbers, but `k` is bfloat16"),
+    ],
+)
+def test_what_cannot_be_stored_is_refused(returned, message):
+    with pytest.raises(ValueError, match=message):
+        sweeps.sweep(returned, {"a": [1.0]}, progress=False)
+
+
+def test_labels_for_what_is_not_returned():
+    with pytest.raises(ValueError, match=r"`outputs` must be keyed by names.*'gap'.*total"):
+        sweeps.sweep(total, {"a": [1.0]}, outputs={"gap": sweeps.Output()}, progress=False)
+    with pytest.raises(ValueError, match=r"dims` must have 0 names"):
+        sweeps.sweep(
+            total, {"a": [1.0]}, outputs={"total": sweeps.Output(dims=("i",))}, progress=False
+        )
+
+
+def test_shapes_that_depend_on_a_static_axis_are_refused():
+    with pytest.raises(ValueError, match=r"one shape.*float64\[2\].*float64\[3\].* at n=3"):
+        sweeps.sweep(
+            lambda a, n: {"x": a * jnp.ones(n)},
+            {"a": [1.0], "n": [2, 3]},
+            static=("n",),
+            progress=False,
+        )
+
+
+def test_a_million_cells_in_chunks_of_one_are_refused():
+    with pytest.raises(ValueError, match=r"at most 100,000 chunks, but makes 1,000,000"):
+        sweeps.sweep(total, {"a": range(1000), "b": range(1000)}, chunk_size=1, progress=False)
+
+
+def test_results_larger_than_memory_are_refused_without_a_store():
+    with pytest.raises(ValueError, match=r"`store` must be given.*GiB"):
+        sweeps.sweep(
+            lambda a, b: {"x": (a + b) * jnp.ones(10**6)},
+            {"a": np.arange(1000.0), "b": np.arange(1000.0)},
+            chunk_size=1000,
+            progress=False,
+        )
+
+
+@pytest.mark.parametrize("chunk_size", [0, -3])
+def test_chunk_size_must_be_positive(chunk_size):
+    with pytest.raises(ValueError, match=r"`chunk_size` must be positive"):
+        sweeps.sweep(total, {"a": [1.0]}, chunk_size=chunk_size, progress=False)

@@ -1,0 +1,226 @@
+"""`implicit-flow sweep`: run, dry run, status, plot, and every refusal in a line."""
+
+import os
+import signal
+import threading
+import time
+
+import jax
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from implicit_flow import sweeps
+from implicit_flow.cli import _sweep
+from implicit_flow.cli._study import read_study
+
+
+FUNCTION = """
+import jax.numpy as jnp
+
+def well(x, depth):
+    return {"height": x ** (2 * depth) - x**2, "root": jnp.sqrt(x)}
+"""
+STUDY = """
+[function]
+file = "well.py"
+name = "well"
+static = ["depth"]
+
+[axes]
+x = {from = -1.0, to = 2.0, count = 7}
+depth = {from = 1, to = 3}
+
+[output]
+store = "well.zarr"
+chunk_size = 3
+"""
+
+
+@pytest.fixture
+def study(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "well.py").write_text(FUNCTION)
+    path = tmp_path / "study.toml"
+    path.write_text(STUDY)
+    return path
+
+
+def call(*arguments):
+    return CliRunner().invoke(_sweep.app, [str(argument) for argument in arguments])
+
+
+def test_run_status_plot(study, tmp_path):
+    done = call(study)
+    assert done.exit_code == 0, done.output
+    ds = sweeps.load("well.zarr")
+    x, depth = np.linspace(-1, 2, 7)[:, None], np.arange(1, 4)
+    np.testing.assert_allclose(ds["height"], x ** (2 * depth) - x**2, rtol=1e-14, atol=1e-14)
+    # The square root of -1 and of -1/2, at three depths.
+    assert "21 of 21 cells done, 6 failed" in done.stdout
+    assert "sweep: 21 of 21 cells (100%), 6 failed" in done.stderr
+    found = call("status", "well.zarr")
+    assert "6  not_finite" in found.stdout
+    assert "15  successful" in found.stdout
+    drawn = call("plot", "well.zarr", "--variable", "root", "--out", "pictures")
+    assert drawn.exit_code == 0, drawn.output
+    assert {file.name for file in (tmp_path / "pictures").iterdir()} == {
+        "well-root-curves.png",
+        "well-root-map.png",
+    }
+    # Again: nothing is left to do.
+    again = call("run", study, "--quiet")
+    assert again.exit_code == 0
+    assert again.stderr == ""
+    assert "2 runs" in again.stdout
+
+
+def test_dry_run_writes_nothing(study, tmp_path):
+    found = call(study, "--dry-run", "--threads", "2")
+    assert found.exit_code == 0, found.output
+    assert "7 x x 3 depth (static) = 21 cells, 3 compilations" in found.stdout
+    assert "9 of up to 3 cells" in found.stdout
+    assert "1 x cpu (cpu), 2 host threads, cells by Loop()" in found.stdout
+    assert "s a cell (12 timed), about 0:0" in found.stdout
+    assert "well.zarr (new)" in found.stdout
+    assert not (tmp_path / "well.zarr").exists()
+    # Options may come before the file.
+    assert call("--dry-run", study).exit_code == 0
+
+
+def test_another_study_is_refused_with_the_difference_line_by_line(study, tmp_path):
+    assert call(study, "--quiet").exit_code == 0
+    (tmp_path / "well.py").write_text(FUNCTION.replace("- x**2", "- x**3"))
+    refused = call(study)
+    assert refused.exit_code == 2
+    lines = refused.stderr.splitlines()
+    assert '    -    return {"height": x ** (2 * depth) - x**2, "root": jnp.sqrt(x)}' in lines
+    assert '    +    return {"height": x ** (2 * depth) - x**3, "root": jnp.sqrt(x)}' in lines
+    assert call(study, "--force-resume").exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (("[axes]", "[axis]"), "`STUDY` must hold only problem, flow, function, axes, output"),
+        (("[axes]", "[function.axes]"), "`STUDY` must have a section [axes]"),
+        (("[function]\nfile", '[problem]\nkind = "x"\n[function]\nfile'), "either [problem] or"),
+        (("count = 7", "number = 7"), "`[axes] x` must hold only from, to, count, spacing"),
+        ((", count = 7", ""), "`[axes] x` must have a `count`"),
+        (("count = 7", 'count = 7, spacing = "log"'), "positive for a logarithmic spacing"),
+        (("count = 7", 'count = 7, spacing = "cubic"'), 'spacing of "linear" or "log"'),
+        (("{from = -1.0, to = 2.0, count = 7}", "3.0"), "be a list, or a table"),
+        (('"well.py"', '"hill.py"'), "`[function] file` must be a Python file"),
+        (('"well"', '"hill"'), "`[function] name` must be a function of well.py"),
+        (("chunk_size = 3", "chunk = 3"), "`[output]` must hold only store, chunk_size"),
+        (("[axes]", "[axes"), "must be a TOML file"),
+    ],
+)
+def test_mistakes_in_the_file(study, change, message):
+    study.write_text(STUDY.replace(*change))
+    with pytest.raises(ValueError, match=r"^Argument") as caught:
+        read_study(study)
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("problem", "flow", "axes", "message"),
+    [
+        ('kind = "sensing"', "", "seed = [0]", "`[problem] kind` must be one of commuting_sensing"),
+        ('kind = "single_measurement"\nrank = 2', "", "seed = [0]", "`[problem]` must hold only"),
+        ('kind = "single_measurement"', 'kind = "Flow"', "seed = [0]", "`[flow] kind` must be one"),
+        ('kind = "single_measurement"', "depth = 2", "seed = [0]", "`[flow]` must hold only"),
+        ('kind = "single_measurement"', "", "size = [0]", "`[axes]` must hold only"),
+    ],
+)
+def test_mistakes_in_a_study_of_flows(tmp_path, problem, flow, axes, message):
+    study = tmp_path / "study.toml"
+    study.write_text(f"[problem]\n{problem}\n[flow]\n{flow}\n[axes]\n{axes}\n")
+    with pytest.raises(ValueError, match=r"^Argument") as caught:
+        read_study(study)
+    assert message in str(caught.value)
+
+
+def test_a_study_of_flows(tmp_path, monkeypatch):
+    """Hadamard flow on nonnegative least squares: the end depends on every section."""
+    monkeypatch.chdir(tmp_path)
+    study = tmp_path / "nonnegative.toml"
+    study.write_text(
+        """
+        [problem]
+        kind = "nonnegative_least_squares"
+        dim = 4
+        num_measurements = 2
+        [flow]
+        kind = "HadamardFlow"
+        rtol = 1e-3
+        [axes]
+        alpha = {from = 1e-1, to = 1e-3, count = 3, spacing = "log"}
+        seed = {from = 3, to = 4}
+        [output]
+        variables = ["residual_norm", "nuclear_norm", "truth_error"]
+        """
+    )
+    ran = call(study, "--quiet")
+    assert ran.exit_code == 0, ran.output
+    ds = sweeps.load("runs/nonnegative.zarr")
+    np.testing.assert_allclose(ds["alpha"], [1e-1, 1e-2, 1e-3], rtol=1e-14)
+    assert ds["seed"].values.tolist() == [3, 4]
+    assert not sweeps.failed(ds).any()
+    # Every cell fits its own targets, and no two cells end at one point.
+    assert np.all(ds["residual_norm"].values < 1e-2)
+    assert np.unique(ds["nuclear_norm"].values).size == 6
+    assert set(ds.data_vars) == {
+        "residual_norm", "nuclear_norm", "truth_error", "result", "seconds", "attempt",
+    }  # fmt: skip
+
+
+def test_processes_meet_as_told_or_as_slurm_tells(study, monkeypatch):
+    met = []
+    monkeypatch.setattr(jax.distributed, "initialize", lambda *given: met.append(given))
+    options = ("--coordinator", "node1:1234", "--processes", "2", "--process", "1")
+    assert call(study, "--dry-run", *options).exit_code == 0
+    assert met.pop() == ("node1:1234", 2, 1)
+    refused = call(study, "--processes", "2")
+    assert refused.exit_code != 0
+    assert "Give all three, or none" in str(refused.exception)
+    # A step of two tasks started by `srun`; one task, or the batch script itself, is no company.
+    monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "2")
+    assert call(study, "--dry-run").exit_code == 0
+    assert met.pop() == ()
+    monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "1")
+    assert call(study, "--dry-run").exit_code == 0
+    assert met == []
+
+
+def test_a_schedulers_terminate_is_an_interruption(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "slow.py").write_text(
+        "import jax.numpy as jnp\nfrom jax import lax\n"
+        "def slow(x):\n"
+        "    return lax.fori_loop(0, 3_000_000, lambda _, v: jnp.sin(v) + x, x)\n"
+    )
+    study = tmp_path / "study.toml"
+    study.write_text(
+        '[function]\nfile = "slow.py"\nname = "slow"\n[axes]\n'
+        'x = {from = 0.0, to = 1.0, count = 400}\n[output]\nstore = "s.zarr"\nchunk_size = 1\n'
+    )
+
+    def terminate():
+        while len(list(tmp_path.glob("s.zarr/.sweep/done/*"))) < 3:
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=terminate, daemon=True).start()
+    stopped = call(study, "--quiet")
+    assert stopped.exit_code == 130
+    assert "Interrupted." in stopped.stderr
+    assert "run the same call (or command) again" in stopped.stderr
+    assert 3 <= sweeps.status("s.zarr").done < 400
+
+
+def test_no_such_store_or_study(tmp_path):
+    for arguments in (("status", tmp_path / "none.zarr"), (tmp_path / "none.toml",)):
+        result = call(*arguments)
+        assert isinstance(result.exception, ValueError)
+        assert "there is no" in str(result.exception)
