@@ -289,6 +289,10 @@ def main() -> None:
     profile(options.out, options.out.with_suffix(".png"))
 
 
+def _mark(row: dict[str, Any]) -> str:
+    return "" if row["solved"] else "(WRONG)" if row["silently_wrong"] else "(no)"
+
+
 def measure(options: argparse.Namespace) -> None:
     max_steps, limit = (100_000, 1e9) if options.full else (20_000, 60.0)
     cases = []
@@ -298,8 +302,7 @@ def measure(options: argparse.Namespace) -> None:
         case = run_case(instance, max_steps=max_steps, limit=limit, with_scipy=options.scipy)
         cases.append(case)
         line = "  ".join(
-            f"{k}: {r['seconds']:.2g}s/{r['steps']}{'' if r['solved'] else '(WRONG)' if r['silently_wrong'] else '(no)'}"
-            for k, r in case["rows"].items()
+            f"{k}: {r['seconds']:.2g}s/{r['steps']}{_mark(r)}" for k, r in case["rows"].items()
         )
         print(f"{case['name']:24s} {line}", flush=True)
     out = {

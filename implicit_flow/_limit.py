@@ -137,7 +137,7 @@ def limit(
     )
     if not flow.needs_alpha:
         error = float(last.error_estimate)
-    certificate = certify(problem, last, **({} if tolerance is None else {"tolerance": tolerance}))
+    certificate = certify(problem, last, tolerance=tolerance)
     verdict, explanation = _judge(certificate, last, error)
     return Limit(
         X=last.X,

@@ -68,7 +68,8 @@ class Rest(eqx.Module):
         r = flow.drive(t, state, problem)
         X, speed = _moving(flow, problem, state, r)
         size = jnp.linalg.norm(X)
-        still = t * jnp.linalg.norm(speed) <= self.drift * size
+        # Diffrax asks before the first step too, and at t = 0 nothing has had time to move.
+        still = (t > 0) & (t * jnp.linalg.norm(speed) <= self.drift * size)
         prediction = predict(problem, X)
         met = jnp.linalg.norm(prediction - problem.targets) <= self.misfit * problem.scale
         # Eigenvalues are computed only where the cheap tests leave the question open.

@@ -88,7 +88,7 @@ def test_the_extrapolation_never_understates(exponents, ladder):
 
 
 def test_no_estimate_without_three_rungs_or_without_convergence():
-    I = jnp.eye(2)  # noqa: E741
+    I = jnp.eye(2)
     assert limit_error([-2.0, -4.0], [I, I], [0.0, 0.0]) == math.inf
     # Equal distances on an arithmetic ladder: like log(alpha), no power.
     assert limit_error([-2.0, -4.0, -6.0], [I, 2 * I, 3 * I], [0.0] * 3) == math.inf

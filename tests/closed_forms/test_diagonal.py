@@ -96,7 +96,8 @@ def test_the_kernel_and_the_rich_limit(depth):
     assert abs(np.sum(np.abs(rich)) - best) < 1e-12
 
 
-def test_derivatives_against_finite_differences(depth=3):
+def test_derivatives_against_finite_differences():
+    depth = 3
     measurement = PROBLEM.measurement
 
     @jax.jit

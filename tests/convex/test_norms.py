@@ -193,15 +193,15 @@ def test_tracers_and_wrong_kinds_are_refused():
 
 STACK = RNG.standard_normal((3, 4, 4))
 STACK = STACK + STACK.transpose(0, 2, 1)
-BOUNDS = {
-    dtype: jax.jit(
-        lambda y, X, nu, A=DenseMeasurement(STACK.astype(dtype)): (
-            dual_bound(imf.Problem(A, y), nu),
-            duality_gap(imf.Problem(A, y), X, nu),
-        )
-    )
-    for dtype in (np.float64, np.float32)
-}
+MEASUREMENTS = {dtype: DenseMeasurement(STACK.astype(dtype)) for dtype in (np.float64, np.float32)}
+
+
+@jax.jit
+def bounds(measurement, y, X, nu):
+    problem = imf.Problem(measurement, y)
+    return dual_bound(problem, nu), duality_gap(problem, X, nu)
+
+
 numbers = st.floats(-1e3, 1e3, allow_subnormal=False)
 
 
@@ -220,7 +220,7 @@ def test_the_dual_bound_never_exceeds_the_trace_of_a_planted_point(factor, nu, r
     y = np.einsum("kij,ij->k", A.astype(float), X.astype(float))
     rounded = y.astype(dtype)
     nu = np.asarray(nu, dtype)
-    bound, gap = BOUNDS[dtype](rounded, X, nu)
+    bound, gap = bounds(MEASUREMENTS[dtype], rounded, X, nu)
     trace = float(np.trace(X.astype(float)))
     # Rounding the targets moves <y, nu> / lambda_max by this much at most.
     top = np.linalg.eigvalsh(np.tensordot(nu, A, 1).astype(float))[-1]

@@ -79,7 +79,7 @@ def test_divergence_is_a_result():
     run = {"alpha": 0.5, "num_steps": 60}
     sol = imf.descend(matrix_problem(), flows.FactorFlow(), optax.sgd(1e3), throw=False, **run)
     assert sol.result == RESULTS.nonfinite
-    with pytest.raises(Exception, match="[Nn]on-?finite|nan"):
+    with pytest.raises(Exception, match=r"[Nn]on-?finite|nan"):
         imf.descend(matrix_problem(), flows.FactorFlow(), optax.sgd(1e3), **run)
 
 
