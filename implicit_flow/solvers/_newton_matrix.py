@@ -27,7 +27,7 @@ class NewtonMatrix(eqx.Module):
     eigenvalues: Float[Array, " m"]
     vectors: Float[Array, "m m"]
     weight: Float[Array, " m"]
-    size: Float[Array, ""]
+    factor: Float[Array, "n d"]
 
     @classmethod
     def build(cls, term: CongruenceTerm, factor: Float[Array, "n d"]) -> "NewtonMatrix":
@@ -49,7 +49,19 @@ class NewtonMatrix(eqx.Module):
         finite = jnp.all(jnp.isfinite(kernel))
         kernel = jnp.where(finite, kernel, jnp.eye(kernel.shape[0], dtype=kernel.dtype))
         values, vectors = jnp.linalg.eigh(kernel)
-        return cls(jnp.maximum(values, 0.0), vectors, weight, jnp.linalg.norm(factor))
+        return cls(jnp.maximum(values, 0.0), vectors, weight, factor)
+
+    def age(self, factor: Float[Array, "n d"]) -> Float[Array, ""]:
+        """How far U has moved since the matrix was formed, relatively.
+
+        Args:
+            factor: U now.
+
+        Returns:
+            The distance over |U|.
+        """
+        size = jnp.maximum(jnp.linalg.norm(factor), jnp.finfo(factor.dtype).tiny)
+        return jnp.linalg.norm(factor - self.factor) / size
 
     def coordinates(self, residuals: Float[Array, "k m"]) -> Float[Array, "k m"]:
         """Coordinates in which the matrix is diagonal."""
@@ -90,5 +102,5 @@ class NewtonMatrix(eqx.Module):
 
         |A*(z) U|^2 = z' (K / 2) z, so no product with U is needed.
         """
-        size = jnp.maximum(self.size, jnp.finfo(self.size.dtype).tiny)
+        size = jnp.maximum(jnp.linalg.norm(self.factor), jnp.finfo(self.factor.dtype).tiny)
         return jnp.sqrt(jnp.sum(0.5 * self.eigenvalues[None, :] * exponents**2, axis=-1)) / size

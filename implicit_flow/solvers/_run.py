@@ -240,7 +240,7 @@ def _advance(
     window = advance_window(state.window, time, factor, force)
 
     finite = jnp.all(jnp.isfinite(factor))
-    resting = at_rest(window, time, rates.reachable, goal.drift) & jnp.isinf(goal.t1)
+    resting = at_rest(window, time, factor, rates.reachable, goal.drift) & jnp.isinf(goal.t1)
     fits = relative_residual(term, factor) <= goal.residual
     small = jnp.sum(factor**2) <= goal.vanished
     shrinking = jnp.linalg.norm(factor) <= jnp.linalg.norm(state.factor)

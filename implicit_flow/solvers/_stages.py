@@ -16,6 +16,10 @@ _MAX_REFRESHES = 4
 # Contraction beyond which the Newton matrix is formed anew, and that of a hopeless iteration.
 _SLOW = 0.4
 _DIVERGING = 2.5
+# Growth beyond which the rounding of U exceeds the floor of the iteration.
+_NOISE_SHARE = 10.0
+# Relative change of U below which a new Newton matrix is no better than the old one.
+_YOUNG = 0.02
 # Increments that the acceleration combines.
 _DEPTH = 4
 
@@ -201,14 +205,19 @@ def solve_stages(
         # The residual at the end itself must be resolved, not only its effect within this step.
         relative = moved[3] / jnp.maximum(moved[4], tiny)
         resolved = relative * jnp.where(known, jnp.minimum(contraction, 1.0), 1.0) < 0.05
-        converged = (small & resolved) | ((change < floor) & (state.count >= 2))
+        # Rounding of U in a growing direction grows with it: no iteration can get below that.
+        noise = floor * jnp.maximum(1.0, jnp.exp(jnp.minimum(growth, 12.0)) / _NOISE_SHARE)
+        converged = (small & resolved) | ((change < noise) & (state.count >= 1))
 
         finite = jnp.all(jnp.isfinite(residuals)) & (growth < 2 * solver.growth_per_step)
         count = state.count + 1
-        hopeless = known & (contraction > _DIVERGING) & (state.refreshes >= 2)
+        # What a matrix of this very place does not resolve is left to the acceleration.
+        fresh = state.matrix.age(last) < _YOUNG
+        tried = (state.refreshes >= 2) | (fresh & (state.fresh > _DEPTH))
+        hopeless = known & (contraction > _DIVERGING) & tried
         failed = ~finite | (~converged & (hopeless | (count >= solver.max_newton_iterations)))
         slow = (known & (contraction > _SLOW)) | (change > 1.0)
-        refresh = slow & ~converged & ~failed & (state.refreshes < _MAX_REFRESHES)
+        refresh = slow & ~fresh & ~converged & ~failed & (state.refreshes < _MAX_REFRESHES)
         new_matrix = jax.lax.cond(
             refresh, lambda: NewtonMatrix.build(term, last), lambda: state.matrix
         )

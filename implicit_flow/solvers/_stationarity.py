@@ -183,18 +183,22 @@ def spectrum(term: CongruenceTerm, force: Float[Array, " m"], graded: GradedFact
 def at_rest(
     window: Window,
     time: Float[Array, ""],
+    factor: Float[Array, "n d"],
     reachable: Float[Array, ""],
     allowed: Float[Array, ""],
 ) -> Bool[Array, ""]:
     """Whether no more than an allowed drift remains and no direction is growing.
 
     Args:
-        window: the last window.
+        window: the last window; X has not moved since it was closed either, as it does when it
+            leaves a saddle.
         time: the time reached.
+        factor: U there.
         reachable: lowest eigenvalue of A*(r) among the directions of U.
         allowed: relative drift of X.
 
     Returns:
         Whether it is at rest.
     """
-    return (window.remainder <= allowed) & (-reachable * time <= _LARGEST_GROWTH)
+    still = (window.remainder <= allowed) & (_distance(factor, window.factor) <= allowed)
+    return still & (-reachable * time <= _LARGEST_GROWTH)
