@@ -51,12 +51,12 @@ def commuting(
             cannot be met (with the vector that proves it), or a loss for which this does not hold.
 
     Example:
-        >>> import jax.numpy as jnp, implicit_flow as imf
+        >>> import jax.numpy as jnp, numpy as np, implicit_flow as imf
         >>> A = imf.measurements.DiagonalMeasurement(jnp.array([[1.0, 1.0]]))
         >>> problem = imf.Problem(A, jnp.array([1.0]))
         >>> start = jnp.diag(jnp.sqrt(jnp.array([1.0, 3.0])))
         >>> X = imf.closed_forms.commuting(problem, log10_alpha=-3000, init=start)
-        >>> jnp.diagonal(X).round(12).tolist()
+        >>> np.diagonal(X).round(12).tolist()
         [0.25, 0.75]
 
     Reference:
@@ -109,10 +109,11 @@ def single_measurement(
         ValueError: m > 1, a target that cannot be met, or a loss for which this does not hold.
 
     Example:
-        >>> import jax.numpy as jnp, implicit_flow as imf
+        >>> import jax.numpy as jnp, numpy as np, implicit_flow as imf
         >>> A = imf.measurements.DenseMeasurement(jnp.array([[[2.0, 0.0], [0.0, 1.0]]]))
         >>> problem = imf.Problem(A, jnp.array([1.0]))
-        >>> imf.closed_forms.single_measurement(problem, alpha=0.1).round(12).tolist()
+        >>> X = imf.closed_forms.single_measurement(problem, alpha=0.1)
+        >>> np.asarray(X).round(12).tolist()
         [[0.4, 0.0], [0.0, 0.2]]
     """
     _checks.instance(problem, "problem", Problem)

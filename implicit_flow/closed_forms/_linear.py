@@ -44,10 +44,10 @@ def linear(
         ValueError: a loss or targets for which this does not hold, or an init without a scale.
 
     Example:
-        >>> import jax.numpy as jnp, implicit_flow as imf
+        >>> import jax.numpy as jnp, numpy as np, implicit_flow as imf
         >>> A = imf.measurements.DiagonalMeasurement(jnp.array([[2.0, 1.0]]))
         >>> problem = imf.Problem(A, jnp.array([1.0]))
-        >>> jnp.diagonal(imf.closed_forms.linear(problem)).round(12).tolist()
+        >>> np.diagonal(imf.closed_forms.linear(problem)).round(12).tolist()
         [0.4, 0.2]
 
     Reference:
