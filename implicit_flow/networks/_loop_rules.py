@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array
 
+from ._late_sums import Step
 from ._values import Choice, Fixed, Signal, Value, Weight
 from ._weight_rules import names_of
 
@@ -96,21 +97,34 @@ def read_scan(reader: "Reader", eqn: Any, values: list[Value]) -> list[Value]:
         return [_settled(reader, result) for result in reader.call(body, arguments)]
 
     outs = [out.aval for out in body.jaxpr.outvars]
-    slots, out_slots = _fixpoint(reader, step, init, stacked, carry_avals, outs)
+    late = reader.late
+    # What is met in an inner loop stays inside the outer one.
+    is_outermost = not late.is_inside
+    with late.reading(None):
+        slots, out_slots = _fixpoint(reader, step, init, stacked, carry_avals, outs)
+    met = [Step(())]
 
     def advance(carry: Any, slices: Any) -> tuple[Any, Any]:
-        results = step(slots, carry, slices)
+        slices, zeros = slices
+        met[0] = Step(zeros)
+        with late.reading(met[0] if is_outermost else None):
+            results = step(slots, carry, slices)
         packed = [
             _pack(reader, result, slot, aval)
             for result, slot, aval in zip(results, [*slots, *out_slots], outs, strict=True)
         ]
-        return packed[: len(slots)], packed[len(slots) :]
+        return packed[: len(slots)], (packed[len(slots) :], met[0].vectors)
 
     start = [
         _pack(reader, value, slot, aval)
         for value, slot, aval in zip(init, slots, carry_avals, strict=True)
     ]
-    last, ys = lax.scan(advance, start, stacked, length=params["length"], reverse=params["reverse"])
+    scanned = (stacked, late.of_next_loop() if is_outermost else [])
+    last, (ys, vectors) = lax.scan(
+        advance, start, scanned, length=params["length"], reverse=params["reverse"]
+    )
+    if is_outermost:
+        late.end_of_loop(met[0], vectors, params["length"])
     reader.repeats = before
     y_slots = [
         dataclasses.replace(slot, shape=(params["length"], *slot.shape)) for slot in out_slots
@@ -177,7 +191,8 @@ def _switch(reader: "Reader", eqn: Any, index: Fixed, operands: list[Value]) -> 
             pairs = zip(results_of(branch), outs, strict=True)
             found.append([_slot(x, aval.shape) for x, aval in pairs])
 
-        jax.eval_shape(probe)
+        with reader.late.reading(None):
+            jax.eval_shape(probe)
     slots = found[0]
     for other in found[1:]:
         slots = [slot.join(new) for slot, new in zip(slots, other, strict=True)]
@@ -188,7 +203,8 @@ def _switch(reader: "Reader", eqn: Any, index: Fixed, operands: list[Value]) -> 
             for x, slot, aval in zip(results_of(branch), slots, outs, strict=True)
         ]
 
-    arrays = lax.switch(jnp.asarray(index.value), [packed(branch) for branch in branches])
+    with reader.late.reading(None):
+        arrays = lax.switch(jnp.asarray(index.value), [packed(branch) for branch in branches])
     return [_unpack(part, slot) for part, slot in zip(arrays, slots, strict=True)]
 
 

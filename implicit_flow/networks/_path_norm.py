@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import jax.tree_util as jtu
 from jaxtyping import Array, Float, PyTree
 
+from ._late_sums import LateSums
 from ._network_call import NetworkCall, example_of, network_call
 from ._reader import Reader
 from ._support import path_sum, require_support, shares_of
@@ -111,21 +112,47 @@ def path_scaling(
         "Path-normalized optimization of recurrent neural networks with ReLU activations" (2016).
     """
     call, example = network_call(network), example_of(network, input_shape)
-    reader = Reader(2, call.sum_dtype, edgewise=True)
-
-    def total(shares: list[Array]) -> Array:
-        return path_sum(reader, call, example, call.leaves, shares)
-
-    shares = shares_of(call.leaves, 2, reader.dtype)
-    kappa = jax.grad(total)(shares)
+    shares = shares_of(call.leaves, 2, call.sum_dtype)
+    kappa, reader = _slopes(call, example, shares, squares=not second_order)
     require_support(network, reader)
     if second_order:
+
+        def total(shares: list[Array]) -> Array:
+            plain = Reader(2, call.sum_dtype, edgewise=True)
+            return path_sum(plain, call, example, call.leaves, shares)
+
         repeated = [reader.meetings[name] > 1 for name in call.names]
         kappa = [
             first + 2 * share * _second_derivative(total, shares, index) if again else first
             for index, (first, share, again) in enumerate(zip(kappa, shares, repeated, strict=True))
         ]
     return _like_network(network, call, kappa)
+
+
+def _slopes(
+    call: NetworkCall, example: jax.ShapeDtypeStruct, shares: list[Array], *, squares: bool
+) -> tuple[list[Array], Reader]:
+    """The first derivatives with respect to the shares, and the reader that found them."""
+    zeros: list[list[Array]] = []
+    while True:
+        reader = Reader(2, call.sum_dtype, edgewise=True, squares=squares)
+
+        def total(shares: list[Array], zeros: Any, reader: Reader = reader) -> Any:
+            reader.late = LateSums(zeros)
+            return path_sum(reader, call, example, call.leaves, shares), reader.late.vectors
+
+        value, pull, vectors = jax.vjp(total, shares, zeros, has_aux=True)
+        if zeros or not any(reader.late.sites):
+            break
+        # Loops that apply parameters are read again, with their sums taken late.
+        zeros = reader.late.zeros(reader.dtype)
+    # The backward pass starts from a one that waits for the forward pass: then every parameter is
+    # read before anything is computed that may take its place, and XLA keeps no copy of it.
+    kappa, slopes = pull(jnp.where(jnp.isnan(value), value, 1))
+    for sites, applied, found in zip(reader.late.sites, vectors, slopes, strict=bool(zeros)):
+        for site, vector, slope in zip(sites, applied, found, strict=True):
+            kappa[call.names.index(site.name)] += site.sum(slope, vector)
+    return kappa, reader
 
 
 def _second_derivative(total: Any, shares: list[Array], index: int) -> Array:

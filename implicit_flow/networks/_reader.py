@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from ._late_sums import LateSums
 from ._values import Choice, Fixed, Signal, Value, Weight, is_scaling, slope
 
 
@@ -64,12 +65,18 @@ class Reader:
         dtype: the dtype of the sums.
         edgewise: whether derivatives are meant with respect to each |w|^p. If so, a sum of
             parameters on one edge passes its derivative on to each of them.
+        squares: whether the shares are the squares of the parameters and only first derivatives
+            with respect to them are meant: large matrices of squares need not be formed then, and
+            sums over the steps of loops can be taken late.
     """
 
-    def __init__(self, power: float | int, dtype: Any, *, edgewise: bool):
+    def __init__(self, power: float | int, dtype: Any, *, edgewise: bool, squares: bool = False):
         self.power = power
         self.dtype = dtype
         self.edgewise = edgewise
+        self.squares = squares
+        self.late = LateSums()
+        self.parameters: dict[str, Array] = {}
         self.problems: dict[Problem, None] = {}
         self.derived: dict[str, str] = {}
         self.meetings: collections.Counter[str] = collections.Counter()

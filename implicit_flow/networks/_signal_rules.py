@@ -9,8 +9,10 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array
 
+from ._late_sums import Site
 from ._pointwise import extend, is_chain, scaled, shift_by
 from ._reader import bind, is_linear_so_far
+from ._squares import FEWEST_ENTRIES, times_squares
 from ._values import Fixed, Signal, Value, Weight
 from ._weight_rules import REARRANGEMENTS, names_of, rearrange
 
@@ -203,10 +205,47 @@ def _contract(reader: "Reader", eqn: Any, values: Sequence[Value]) -> Value:
     if isinstance(left, Signal) and isinstance(right, Signal):
         reader.refuse(reader.label(eqn.primitive.name), _TWO_SIGNALS, names_of(values))
     factors = [_factor(reader, value) for value in values]
-    size = lax.dot_general(
-        factors[0], factors[1], params["dimension_numbers"], precision=lax.Precision.HIGHEST
-    )
+    layer = _layer(reader, eqn, values, factors)
+    if layer is None:
+        size = lax.dot_general(
+            factors[0], factors[1], params["dimension_numbers"], precision=lax.Precision.HIGHEST
+        )
+    else:
+        size = _apply_layer(reader, *layer)
     return Signal(size, _weight_names(values))
+
+
+def _layer(
+    reader: "Reader", eqn: Any, values: Sequence[Value], factors: Sequence[Array]
+) -> tuple[Weight, Array, Array, int] | None:
+    """A parameter, its shares, a vector, and the axis of the parameter along which it lies."""
+    which = 0 if isinstance(values[0], Weight) else 1
+    weight, vector = values[which], factors[1 - which]
+    if not isinstance(weight, Weight) or not isinstance(values[1 - which], Signal):
+        return None
+    if not (reader.squares and weight.value.ndim == 2 and vector.ndim == 1 and weight.plain):
+        return None
+    ((axis,),) = eqn.params["dimension_numbers"][0][which : which + 1]
+    return weight, factors[which], vector, axis
+
+
+def _apply_layer(reader: "Reader", weight: Weight, share: Array, vector: Array, axis: int) -> Array:
+    (name, *others), step = weight.names, reader.late.step
+    is_parameter = not others and share is reader.parameters.get(name)
+    if is_parameter and step is not None:
+        zero = step.meet(Site(name, axis, share.shape[1 - axis]), vector)
+        if zero is not None:
+            return _product(lax.stop_gradient(share), vector, axis) + zero
+    if reader.late.is_inside or weight.value.dtype != reader.dtype or share.size < FEWEST_ENTRIES:
+        return _product(share, vector, axis)
+    # Weights are kept with the outputs first, or as in `x @ W` with the inputs first.
+    number = weight.value
+    return times_squares(*((share, number) if axis == 1 else (share.T, number.T)), vector)
+
+
+def _product(share: Array, vector: Array, axis: int) -> Array:
+    over = (((axis,), (0,)), ((), ()))
+    return lax.dot_general(share, vector, over, precision=lax.Precision.HIGHEST)
 
 
 def _convolve(reader: "Reader", eqn: Any, values: Sequence[Value]) -> Value:

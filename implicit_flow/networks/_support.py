@@ -125,6 +125,7 @@ def path_sum(
         phi_p^p.
     """
     program, arguments = trace(call, example)
+    reader.parameters = dict(zip(call.names, shares, strict=True))
     edges: list[Value] = [
         Weight(jnp.asarray(leaf), share, plain=True, names=frozenset({name}))
         for leaf, share, name in zip(leaves, shares, call.names, strict=True)
