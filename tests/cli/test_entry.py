@@ -1,5 +1,6 @@
 """The entry point: help, version, info; light to start; errors are lines."""
 
+import signal
 import subprocess
 import sys
 import threading
@@ -71,14 +72,21 @@ def test_the_line_in_the_table_is_that_of_the_command(name):
     assert _group.load(name).help.splitlines()[0] == _group.available()[name].help
 
 
+@pytest.fixture
+def heeds_control_c():
+    """What a shell starts in the background inherits deafness to SIGINT; Python then keeps it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("heeds_control_c")
 def test_interrupt_is_heard_while_work_is_done():
     release = threading.Event()
     sent = []
 
     def interrupt():
         time.sleep(0.3)
-        import signal
-
         sent.append(time.monotonic())
         signal.raise_signal(signal.SIGINT)
 

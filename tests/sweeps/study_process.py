@@ -5,6 +5,7 @@ Usage: python study_process.py STORE [--processes N --process I --port P] [--cel
 
 import argparse
 import json
+import signal
 import sys
 
 import jax
@@ -32,6 +33,9 @@ def main():
     parser.add_argument("--devices", type=int, default=1)
     parser.add_argument("--pad", type=int, default=0, help="bytes added to each cell's result")
     arguments = parser.parse_args()
+    # As on a terminal, whatever started the tests: a shell's background jobs inherit deafness to
+    # SIGINT, and Python keeps it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     jax.config.update("jax_enable_x64", True)
     jax.config.update("jax_num_cpu_devices", arguments.devices)
     if arguments.processes > 1:
