@@ -10,7 +10,7 @@ from ._congruence_term import CongruenceTerm
 from ._differentiable import differentiable_path, path_of
 from ._path import Inputs, Path
 from ._radau import ResidualRadau
-from ._refinement import Refined, refine
+from ._refinement import Refined, distance, refine
 from ._run import Goal
 from ._solution import CongruenceSolution
 from ._start import Start, start
@@ -135,7 +135,9 @@ def _assemble(
 ) -> CongruenceSolution:
     state = refined.state
     dtype = rtol.dtype
-    drift = jnp.where(jnp.isinf(goal.t1), state.window.remainder, 0.0)
+    # What is left is less than the last stretch, unless the approach is slower than any power.
+    last = distance(state.factor, state.window.factor)
+    drift = jnp.where(jnp.isinf(goal.t1), jnp.maximum(state.window.remainder, last), 0.0)
     steps = state.counts.accepted.astype(dtype)
     rounding = 4 * jnp.finfo(dtype).eps * (1 + steps)
     error = jnp.maximum(refined.difference, refined.sensitivity) + 2 * drift + rounding

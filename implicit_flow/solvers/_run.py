@@ -8,6 +8,7 @@ from jaxtyping import Array, Bool, Float, Int
 from ..linalg import GradedFactor, propagate
 from ._congruence_term import CongruenceTerm
 from ._controller import dissipates, growth_cap, local_error, next_step, propagator_error
+from ._full_newton import solve_fully
 from ._newton_matrix import NewtonMatrix
 from ._radau import ResidualRadau
 from ._record import Record, write
@@ -22,6 +23,11 @@ from ._tableau import NODES, WEIGHTS, interpolation_weights
 _DIVERGED = 7.0
 _MAX_JUMPS = 200
 _PROPAGATOR_SHARE = 50.0
+# After so many Newton iterations with a frozen matrix its own Jacobian is the cheaper one; it is
+# then kept for a number of steps, and for longer each time.
+_TROUBLE = 8
+_PATIENCE = 6
+_IMPATIENCE = 4
 
 
 class Goal(eqx.Module):
@@ -55,6 +61,8 @@ class RunState(eqx.Module):
     dual: Float[Array, " m"]
     matrix: NewtonMatrix
     stale: Bool[Array, ""]
+    hard: Int[Array, ""]
+    patience: Int[Array, ""]
     previous: Float[Array, "3 m"]
     previous_step: Float[Array, ""]
     window: Window
@@ -168,6 +176,8 @@ def first_state(
         dual=dual,
         matrix=NewtonMatrix.build(term, factor),
         stale=jnp.zeros((), bool),
+        hard=count,
+        patience=count + _PATIENCE,
         previous=jnp.broadcast_to(force, (3, force.shape[0])),
         previous_step=jnp.asarray(jnp.inf, dtype),
         window=open_window(factor, force),
@@ -204,16 +214,21 @@ def _advance(
         lambda: NewtonMatrix.build(term, state.factor),
         lambda: state.matrix,
     )
-    stages = solve_stages(term, solver, state.factor, step, goal.tolerance, guess, matrix, enabled)
+    at = (term, solver, state.factor, step, goal.tolerance, guess)
+    simply = enabled & (state.hard == 0)
+    stages = solve_stages(*at, matrix, simply)
+    frozen = stages.converged
+    stages = solve_fully(*at, stages, enabled & ~frozen)
     # Both are compared with the tolerance in the units of the embedded formula, whose error of
     # order 3 overstates that of the method by a factor of about 50; the other is of order 4.
     embedded = local_error(term, stages, state.force, step) / goal.tolerance
     propagated = propagator_error(term, stages.residuals, state.factor, step) / goal.tolerance
     ratio = jnp.maximum(embedded, (_PROPAGATOR_SHARE * propagated) ** 0.8)
-    lawful = dissipates(term, stages, state.factor, step, goal.tolerance)
+    lawful = dissipates(term, stages, state.factor, state.force, step, goal.tolerance)
     solved = stages.converged & lawful
     accept = enabled & solved & (ratio <= 1)
     force = stages.residuals[2]
+    troubled = simply & solved & (~frozen | (stages.num_iterations >= _TROUBLE))
 
     graded = propagate(
         state.graded,
@@ -263,6 +278,9 @@ def _advance(
         # A matrix formed at an iterate that led nowhere may be too large by any factor, and
         # would make the next iteration look converged.
         stale=enabled & ~solved & (stages.num_factorizations > 0),
+        # Where the frozen matrix failed it will fail again: it is not asked for a while.
+        hard=jnp.where(troubled, state.patience, jnp.maximum(state.hard - 1, 0)),
+        patience=jnp.where(troubled, _IMPATIENCE * state.patience, state.patience),
         previous=keep(stages.residuals, state.previous),
         previous_step=keep(step, state.previous_step),
         window=keep(window, state.window),

@@ -146,6 +146,48 @@ def defect(
     return residuals - jax.vmap(lambda u: term.residual(term.predict(u)))(factors)
 
 
+def effect(
+    term: CongruenceTerm,
+    factors: Float[Array, "3 n d"],
+    step: Float[Array, ""],
+    update: Float[Array, "3 m"],
+    residuals: Float[Array, "3 m"],
+) -> tuple[Float[Array, ""], Float[Array, ""]]:
+    """What an update of the residuals at the nodes does to U.
+
+    Args:
+        term: the flow.
+        factors: U at the nodes.
+        step: h.
+        update: of the residuals.
+        residuals: with the update.
+
+    Returns:
+        The largest relative change of U at a node, and the relative change of the velocity at the
+        end of the step.
+    """
+    tiny = jnp.finfo(step.dtype).tiny
+    coupling = step * jnp.asarray(COEFFICIENTS, step.dtype)
+    directions = jnp.concatenate([coupling @ update, update[2:], residuals[2:]])
+    at = jnp.concatenate([factors, factors[2:], factors[2:]])
+    moved = jnp.linalg.norm(jax.vmap(term.adjoint_times)(directions, at), axis=(1, 2))
+    sizes = jnp.maximum(jnp.linalg.norm(factors, axis=(1, 2)), tiny)
+    return jnp.max(moved[:3] / sizes), moved[3] / jnp.maximum(moved[4], tiny)
+
+
+def rounding(growth: Float[Array, ""]) -> Float[Array, ""]:
+    """The change of U below which no iteration gets: its rounding grows with its directions.
+
+    Args:
+        growth: log of the largest growth of any direction.
+
+    Returns:
+        The change.
+    """
+    floor = 1e3 * jnp.finfo(growth.dtype).eps
+    return floor * jnp.maximum(1.0, jnp.exp(jnp.minimum(growth, 12.0)) / _NOISE_SHARE)
+
+
 def solve_stages(
     term: CongruenceTerm,
     solver: ResidualRadau,
@@ -172,8 +214,6 @@ def solve_stages(
         The stages.
     """
     dtype = factor.dtype
-    coupling = step * jnp.asarray(COEFFICIENTS, dtype)
-    floor = 1e3 * jnp.finfo(dtype).eps
     tiny = jnp.finfo(dtype).tiny
     target = solver.newton_fraction * tolerance
 
@@ -188,12 +228,7 @@ def solve_stages(
         here = state.matrix.coordinates(state.residuals)
         accelerated, history = _accelerate(state.history, state.matrix, here, increment)
         residuals = state.residuals + state.matrix.residuals(accelerated)
-        # Relative change of the stage values, and of the velocity at the end of the step.
-        directions = jnp.concatenate([coupling @ update, update[2:], residuals[2:]])
-        at = jnp.concatenate([factors, factors[2:], factors[2:]])
-        moved = jnp.linalg.norm(jax.vmap(term.adjoint_times)(directions, at), axis=(1, 2))
-        sizes = jnp.maximum(jnp.linalg.norm(factors, axis=(1, 2)), tiny)
-        change = jnp.max(moved[:3] / sizes)
+        change, relative = effect(term, factors, step, update, residuals)
         measured = change / jnp.maximum(state.previous_change, tiny)
         known = state.fresh >= 1
         contraction = jnp.where(known, measured, 0.0)
@@ -203,11 +238,8 @@ def solve_stages(
             known & (contraction < 1) & (change * tail / (1 - tail) < target)
         )
         # The residual at the end itself must be resolved, not only its effect within this step.
-        relative = moved[3] / jnp.maximum(moved[4], tiny)
         resolved = relative * jnp.where(known, jnp.minimum(contraction, 1.0), 1.0) < 0.05
-        # Rounding of U in a growing direction grows with it: no iteration can get below that.
-        noise = floor * jnp.maximum(1.0, jnp.exp(jnp.minimum(growth, 12.0)) / _NOISE_SHARE)
-        converged = (small & resolved) | ((change < noise) & (state.count >= 1))
+        converged = (small & resolved) | ((change < rounding(growth)) & (state.count >= 1))
 
         finite = jnp.all(jnp.isfinite(residuals)) & (growth < 2 * solver.growth_per_step)
         count = state.count + 1

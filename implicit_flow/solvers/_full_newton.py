@@ -1,0 +1,170 @@
+"""Newton's method on the stage equations with their own Jacobian, for where the frozen one fails."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from ..linalg import divided_exponential
+from ._congruence_term import CongruenceTerm
+from ._radau import ResidualRadau
+from ._stages import Stages, effect, exponents, rounding, stage_factors
+from ._tableau import EXPONENT_WEIGHTS
+
+
+# Directions of X beyond this many are left to the iteration.
+_RANK = 10
+# The Jacobian and the stack that it is formed from have to fit.
+_MOST_MEASUREMENTS = 500
+_LARGEST_STACK = 2e7
+_MAX_ITERATIONS = 8
+
+
+def affordable(num_measurements: int, dim: int) -> bool:
+    """Whether the Jacobian of the stage equations is worth forming.
+
+    Args:
+        num_measurements: m.
+        dim: n.
+
+    Returns:
+        Whether it is.
+    """
+    return num_measurements <= _MOST_MEASUREMENTS and num_measurements * dim**2 <= _LARGEST_STACK
+
+
+def _principal(factor: Float[Array, "n d"]) -> Float[Array, "n p"]:
+    """The leading part of U, up to a rotation of its columns."""
+    _, rotation = jnp.linalg.eigh(factor.T @ factor)
+    return factor @ rotation[:, -min(_RANK, factor.shape[1]) :]
+
+
+def stage_jacobian(
+    term: CongruenceTerm,
+    residuals: Float[Array, "3 m"],
+    step: Float[Array, ""],
+    factor: Float[Array, "n d"],
+) -> Float[Array, "r r"]:
+    r"""The derivative of $k_i - r(U_i)$ with respect to $k_j$.
+
+    A frozen matrix couples the stages as if U were constant within the step. Directions that grow
+    or decay by a factor within it weigh the residual at each node differently; the divided
+    differences of the exponential know by how much.
+
+    Args:
+        term: the flow.
+        residuals: k.
+        step: h.
+        factor: U at the start of the step.
+
+    Returns:
+        The matrix, of 3m rows.
+
+    Reference:
+        Higham, "Functions of Matrices" (2008), Theorem 3.11.
+    """
+    dtype = factor.dtype
+    m = residuals.shape[1]
+    stack = jax.vmap(term.adjoint)(jnp.eye(m, dtype=dtype))
+    values, vectors = jnp.linalg.eigh(exponents(term, residuals, step))
+    weights = divided_exponential(*jnp.broadcast_arrays(values[:, :, None], values[:, None, :]))
+    turned = jnp.swapaxes(vectors, 1, 2)
+    loads = -step * jnp.asarray(EXPONENT_WEIGHTS, dtype)
+    current = _principal(factor)
+    moved = jnp.zeros((3, m, *current.shape), dtype)
+    rows = []
+    for index in range(6):
+        V, Vt = vectors[index], turned[index]
+        inner = weights[index] * (Vt @ (stack @ V))
+        own = V @ (inner @ (Vt @ current))
+        grown = (V * jnp.exp(values[index])[None, :]) @ Vt
+        moved = grown @ moved + loads[index][:, None, None, None] * own
+        current = grown @ current
+        if index % 2:
+            curvature = term.curvature(term.predict(current))
+            seen = curvature[:, None] * (stack @ current).reshape(m, -1)
+            rows.append(-2 * jnp.einsum("kx,jlx->kjl", seen, moved.reshape(3, m, -1)))
+    return jnp.eye(3 * m, dtype=dtype) + jnp.stack(rows).reshape(3 * m, 3 * m)
+
+
+class _Iteration(eqx.Module):
+    stages: Stages
+    failed: Bool[Array, ""]
+    count: Int[Array, ""]
+    previous: Float[Array, ""]
+
+
+def solve_fully(
+    term: CongruenceTerm,
+    solver: ResidualRadau,
+    factor: Float[Array, "n d"],
+    step: Float[Array, ""],
+    tolerance: Float[Array, ""],
+    guess: Float[Array, "3 m"],
+    stages: Stages,
+    enabled: Bool[Array, ""],
+) -> Stages:
+    """Solve the stage equations where `solve_stages` could not.
+
+    Args:
+        term: the flow.
+        solver: its options.
+        factor: U at the start of the step.
+        step: its length h.
+        tolerance: of the step.
+        guess: first residuals at the nodes.
+        stages: what `solve_stages` came to.
+        enabled: where false nothing is done, and under `vmap` no loop turns for this lane.
+
+    Returns:
+        The stages; those given where nothing was done.
+    """
+    m = guess.shape[1]
+    if not affordable(m, factor.shape[0]):
+        return stages
+    dtype = factor.dtype
+    target = solver.newton_fraction * tolerance
+
+    def iterate(state: _Iteration) -> _Iteration:
+        residuals = state.stages.residuals
+        factors, growth = stage_factors(term, residuals, step, factor)
+        predictions = jax.vmap(term.predict)(factors)
+        violation = residuals - jax.vmap(term.residual)(predictions)
+        jacobian = stage_jacobian(term, residuals, step, factor)
+        update = -jnp.linalg.solve(jacobian, violation.reshape(-1)).reshape(3, m)
+        new = residuals + update
+        change, relative = effect(term, factors, step, update, new)
+        contraction = change / jnp.maximum(state.previous, jnp.finfo(dtype).tiny)
+        known = state.count > 0
+        # Newton converges quadratically, but for the directions that the Jacobian leaves out.
+        tail = jnp.where(known, jnp.minimum(contraction, 1.0), 1.0)
+        converged = (change * tail < target) & (relative * tail < 0.05)
+        converged |= known & (change < rounding(growth))
+        finite = jnp.all(jnp.isfinite(new)) & (growth < 2 * solver.growth_per_step)
+        count = state.count + 1
+        diverges = known & (contraction > 2.0) & (count > 3)
+        return _Iteration(
+            stages=Stages(
+                residuals=new,
+                predictions=predictions,
+                last_factor=factors[2],
+                matrix=state.stages.matrix,
+                converged=converged & finite,
+                num_iterations=state.stages.num_iterations + 1,
+                num_factorizations=state.stages.num_factorizations + 1,
+            ),
+            failed=~finite | (~converged & (diverges | (count >= _MAX_ITERATIONS))),
+            count=count,
+            previous=change,
+        )
+
+    begin = _Iteration(
+        stages=eqx.tree_at(
+            lambda s: s.residuals, stages, jnp.where(enabled, guess, stages.residuals)
+        ),
+        failed=~enabled,
+        count=jnp.zeros((), jnp.int32),
+        previous=jnp.ones((), dtype),
+    )
+    end = jax.lax.while_loop(lambda s: ~s.stages.converged & ~s.failed, iterate, begin)
+    return end.stages
