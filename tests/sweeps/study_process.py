@@ -1,6 +1,6 @@
 """A sweep in a process of its own, to be killed, starved or interrupted by the tests.
 
-Usage: python study_process.py STORE [--processes N --process I --port P] [--cells-per-chunk K]
+Usage: python study_process.py STORE [--processes N --process I --port P] [--seeds S]
 """
 
 import argparse
@@ -31,6 +31,7 @@ def main():
     parser.add_argument("--process", type=int, default=0)
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--devices", type=int, default=1)
+    parser.add_argument("--seeds", type=int, default=len(AXES["seed"]))
     parser.add_argument("--pad", type=int, default=0, help="bytes added to each cell's result")
     arguments = parser.parse_args()
     # As on a terminal, whatever started the tests: a shell's background jobs inherit deafness to
@@ -45,6 +46,7 @@ def main():
 
     from implicit_flow import sweeps
 
+    axes = {**AXES, "seed": range(arguments.seeds)}
     threads = 2 if arguments.devices == 1 else None
     function = slow_cell
     if arguments.pad:
@@ -55,7 +57,7 @@ def main():
     print("ready", flush=True)
     try:
         ds = sweeps.sweep(
-            function, AXES, store=arguments.store, chunk_size=CHUNK_SIZE, threads=threads
+            function, axes, store=arguments.store, chunk_size=CHUNK_SIZE, threads=threads
         )
     except OSError as error:
         # The file system may vanish with this process, so it is looked at here.

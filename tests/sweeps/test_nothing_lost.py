@@ -114,27 +114,42 @@ def resume(store, **options):
     return sweeps.sweep(slow_cell, AXES, store=store, threads=2, progress=False, **options)
 
 
-@pytest.mark.parametrize("kills", [3, pytest.param(20, marks=pytest.mark.long)])
-def test_killed_at_random_moments(kills, tmp_path, uninterrupted):
-    store = tmp_path / "study.zarr"
+@pytest.mark.parametrize(
+    ("kills", "seeds"), [(3, 16), pytest.param(20, 120, marks=pytest.mark.long)]
+)
+def test_killed_at_random_moments(kills, seeds, tmp_path):
+    axes = {**AXES, "seed": range(seeds)}
+    whole, store = tmp_path / "whole.zarr", tmp_path / "study.zarr"
+    options = {"chunk_size": CHUNK_SIZE, "threads": 2, "progress": False}
+    sweeps.sweep(slow_cell, axes, store=whole, **options)
+    blocks = len(done_blocks(whole))
     moments = random.Random(20260404)
+    grown = 0
     for _ in range(kills):
         before = done_blocks(store)
         marks = footprint(store, before)
-        process = launch(store)
-        # From before the store exists to the middle of the work.
-        time.sleep(moments.uniform(0.0, 1.2))
+        process = launch(store, "--seeds", str(seeds))
+        # From before the store is opened to the middle of the work, and there at any point
+        # between two chunks: none, or up to four of them, and a moment more.
+        new = moments.choice([None, 1, 2, 3, 4])
+        if new is not None:
+            wait_for(lambda new=new, old=len(before): len(done_blocks(store)) >= old + new)
+        time.sleep(moments.uniform(0.0, 0.3 if new is None else 0.02))
         process.kill()
         finish(process)
         assert footprint(store, before) == marks
+        grown += len(done_blocks(store)) > len(before)
     before = done_blocks(store)
+    # Every kill found work that was still to be done, and most of them came in its middle.
+    assert len(before) < blocks
+    assert grown >= kills / 2
     marks = footprint(store, before)
-    code, out, err = finish(launch(store))
+    code, out, err = finish(launch(store, "--seeds", str(seeds)))
     assert code == 0, err
     assert json.loads(out)["pending"] == 0
     # What was done has not been touched, nor started again.
     assert footprint(store, before) == marks
-    assert_same_bits(values(sweeps.load(store)), uninterrupted)
+    assert_same_bits(values(sweeps.load(store)), values(sweeps.load(whole)))
 
 
 def test_a_block_that_was_under_way_counts_its_attempts(resumable):
