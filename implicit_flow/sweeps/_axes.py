@@ -81,6 +81,11 @@ def check_axes(
             f"Pass static=({static!r},)."
         )
     static = tuple(static)
+    if not isinstance(axes, Mapping):
+        raise TypeError(
+            f"Argument `axes` must be a mapping from names to values, but is {axes!r}. "
+            'Pass for example {"seed": range(10)}.'
+        )
     if not axes:
         raise ValueError(
             "Argument `axes` must name at least one axis, but is empty. "

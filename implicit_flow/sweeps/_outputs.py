@@ -122,6 +122,7 @@ def describe_returned(
                 f"Argument `outputs` must be keyed by names that the function returns, but holds "
                 f"{name!r}; the function returns {', '.join(sorted(known))}. Correct the name."
             )
+    _check_dims(variables, axis_names)
     return Returned(tuple(variables), result_position, enumeration)
 
 
@@ -149,6 +150,32 @@ def _check_name(name: str, taken: list[str]) -> None:
             f"Argument `function` must return names without '/' or a leading '.', but returns "
             f"{name!r}, which cannot name an array in a store. Rename it."
         )
+
+
+def _check_dims(variables: list[Variable], axis_names: tuple[str, ...]) -> None:
+    """Names of dimensions label one thing each, and one length."""
+    taken = {*axis_names, *RESERVED, *(variable.name for variable in variables)}
+    lengths: dict[str, tuple[int, str]] = {}
+    for variable in variables:
+        where = f'Argument `outputs["{variable.name}"].dims`'
+        for position, (dim, length) in enumerate(zip(variable.dims, variable.shape, strict=True)):
+            if dim in taken:
+                raise ValueError(
+                    f"{where} must name dimensions of the array's own, but holds {dim!r}, which is "
+                    "an axis, an array or a reserved name. Name them otherwise, with "
+                    f'outputs={{"{variable.name}": Output(dims=(...))}}.'
+                )
+            if dim in variable.dims[:position]:
+                raise ValueError(
+                    f"{where} must name each dimension once, but holds {dim!r} twice. "
+                    "Rename one of them."
+                )
+            known, other = lengths.setdefault(dim, (length, variable.name))
+            if known != length:
+                raise ValueError(
+                    f"{where} must give a name to one length only, but {dim!r} has length {length} "
+                    f"here and {known} in {other!r}. Rename one of them."
+                )
 
 
 def _variable(name: str, position: int, leaf: Any, output: Output) -> Variable:

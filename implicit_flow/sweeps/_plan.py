@@ -180,11 +180,12 @@ def make_plan(study: Study, chunk_size: int | None, strategy: AbstractStrategy) 
         ValueError: if the chunk size cannot be used.
     """
     chosen = _choose_chunk_size(study, strategy) if chunk_size is None else chunk_size
-    if chosen < 1:
+    if not isinstance(chosen, int | np.integer) or chosen < 1:
         raise ValueError(
-            f"Argument `chunk_size` must be positive, but is {chosen}. Leave it out to have it "
-            "measured."
+            f"Argument `chunk_size` must be a positive integer, but is {chosen!r}. Leave it out to "
+            "have it measured."
         )
+    chosen = int(chosen)
     blocks = cut(study.grid, min(chosen, study.grid.group_size), study.cost)
     if blocks.count > _MOST_BLOCKS:
         raise ValueError(

@@ -164,7 +164,35 @@ def test_results_larger_than_memory_are_refused_without_a_store():
         )
 
 
+@pytest.mark.parametrize(
+    ("dims", "message"),
+    [
+        ({"x": ("a", "i")}, r'`outputs\["x"\].dims` must name .* own, but holds \'a\''),
+        ({"x": ("y", "i")}, r"of the array's own, but holds 'y'"),
+        ({"x": ("result", "i")}, r"of the array's own, but holds 'result'"),
+        ({"x": ("i", "i")}, r"must name each dimension once, but holds 'i' twice"),
+        ({"x": ("i", "j"), "y": ("i",)}, r"one length only, but 'i' has length 3 here and 2 in"),
+    ],
+)
+def test_names_of_dimensions_that_collide(dims, message):
+    outputs = {name: sweeps.Output(dims=given) for name, given in dims.items()}
+    with pytest.raises(ValueError, match=message):
+        sweeps.sweep(
+            lambda a: {"x": a * jnp.ones((2, 2)), "y": a * jnp.ones(3)},
+            {"a": [1.0]},
+            outputs=outputs,
+            progress=False,
+        )
+
+
+def test_an_axis_named_as_a_dimension_that_is_named_by_default():
+    with pytest.raises(ValueError, match=r"own, but holds 'x_dim0'"):
+        sweeps.sweep(
+            lambda a, x_dim0: {"x": a * jnp.ones(2)}, {"a": [1.0], "x_dim0": [1]}, progress=False
+        )
+
+
 @pytest.mark.parametrize("chunk_size", [0, -3])
 def test_chunk_size_must_be_positive(chunk_size):
-    with pytest.raises(ValueError, match=r"`chunk_size` must be positive"):
+    with pytest.raises(ValueError, match=r"`chunk_size` must be a positive integer"):
         sweeps.sweep(total, {"a": [1.0]}, chunk_size=chunk_size, progress=False)

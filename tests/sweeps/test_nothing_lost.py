@@ -133,7 +133,8 @@ def test_killed_at_random_moments(kills, seeds, tmp_path):
         # between two chunks: none, or up to four of them, and a moment more.
         new = moments.choice([None, 1, 2, 3, 4])
         if new is not None:
-            wait_for(lambda new=new, old=len(before): len(done_blocks(store)) >= old + new)
+            goal = len(before) + new
+            wait_for(lambda goal=goal: len(done_blocks(store)) >= goal)
         time.sleep(moments.uniform(0.0, 0.3 if new is None else 0.02))
         process.kill()
         finish(process)
