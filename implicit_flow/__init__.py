@@ -57,6 +57,7 @@ _HOME: dict[str, str | None] = {
     "closed_forms": None,
     "convex": None,
     "descend": "._descend",
+    "experiments": None,
     "flows": None,
     "limit": "._limit",
     "Limit": "._limit",

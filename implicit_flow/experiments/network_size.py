@@ -1,6 +1,6 @@
 """Wider networks, all trained to zero training error, do not test worse."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +10,7 @@ import numpy as np
 import optax
 
 from ..networks import MLP, ImageTask, cifar10, digits, mnist, train
+from ._finish import finish
 
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ CLAIM = (
 HYPOTHESES = "One hidden layer of ReLU units, no explicit regularization, SGD with momentum."
 SOURCE = "Neyshabur, Tomioka, Srebro, In search of the real inductive bias (2015), figure 1."
 
-_SETTINGS: dict[str, dict[str, Any]] = {
+SETTINGS: dict[str, dict[str, Any]] = {
     "tiny": {"widths": (4, 32), "num_steps": 60, "seeds": 1, "limit": 200},
     "quick": {
         "widths": tuple(2**k for k in range(3, 13)),
@@ -52,6 +53,7 @@ def run(
     num_steps: int | None = None,
     seeds: int | None = None,
     limit: int | None = None,
+    say: Callable[[str], None] = lambda line: None,
 ) -> "xarray.Dataset":
     """Trains one network for each width and seed until it makes no training error.
 
@@ -64,13 +66,14 @@ def run(
         num_steps: the largest number of steps.
         seeds: the number of seeds.
         limit: the number of training images to use.
+        say: called with lines of progress.
 
     Returns:
         Errors and norms at the end, over width and seed.
     """
     import xarray
 
-    sizes = dict(_SETTINGS[setting])
+    sizes = dict(SETTINGS[setting])
     given = {"widths": widths, "num_steps": num_steps, "seeds": seeds, "limit": limit}
     sizes |= {name: value for name, value in given.items() if value is not None}
     loaders: dict[str, Any] = {"mnist": mnist, "cifar10": cifar10}
@@ -97,14 +100,16 @@ def run(
                 stop=lambda record: record["train_error"] == 0.0,
             )
             results.append([trained.curves[-1][name] for name in _MEASURES])
+        error = np.mean([row[1] for row in results[-sizes["seeds"] :]])
+        say(f"width {width}: test error {error:.4f}")
     table = np.array(results).reshape(len(sizes["widths"]), sizes["seeds"], -1)
     names = ("train_error", "test_error", "path_norm", "l2_norm", "num_steps")
     ds = xarray.Dataset(
         {name: (("width", "seed"), table[..., k]) for k, name in enumerate(names)},
         coords={"width": list(sizes["widths"]), "seed": seed + np.arange(sizes["seeds"])},
-        attrs={"claim": CLAIM, "source": SOURCE, "data": data, "setting": setting},
+        attrs={"data": data, "num_images": len(images.train_labels)},
     )
-    return ds.assign_attrs(**_outcome(ds))
+    return finish(ds, globals(), setting=setting, seed=seed, **_outcome(ds))
 
 
 def _outcome(ds: "xarray.Dataset") -> dict[str, str]:

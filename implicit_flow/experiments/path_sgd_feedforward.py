@@ -1,7 +1,7 @@
 """Path-SGD does not see how a network is balanced; SGD and AdaGrad do."""
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from ..networks import MLP, ImageTask, cifar10, digits, mnist, path_sgd, rescale, train
+from ..networks import MLP, ImageTask, Trained, cifar10, digits, mnist, path_sgd, rescale, train
+from ._finish import finish
+from ._step_size import choose_step_size
 
 
 if TYPE_CHECKING:
@@ -28,8 +30,8 @@ HYPOTHESES = (
 )
 SOURCE = "Neyshabur, Salakhutdinov, Srebro, Path-SGD (2015), figure 2."
 
-# Width, steps, batch size, exponents a of the step sizes 10^-a, number of held-out images.
-_SETTINGS: dict[str, dict[str, Any]] = {
+# Width, steps, exponents a of the step sizes 10^-a to begin with, and training images used.
+SETTINGS: dict[str, dict[str, Any]] = {
     "tiny": {"width": 16, "num_steps": 20, "exponents": (0, 1), "dropouts": (0.0,), "limit": 300},
     "quick": {"width": 128, "num_steps": 600, "exponents": (-1, 0, 1, 2, 3), "limit": 10_000},
     "full": {"width": 4000, "num_steps": 30_000, "exponents": tuple(range(-1, 6))},
@@ -47,14 +49,16 @@ def run(
     data_dir: str | Path | None = None,
     width: int | None = None,
     num_steps: int | None = None,
-    exponents: Sequence[int] | None = None,
+    exponents: Sequence[float | int] | None = None,
     dropouts: Sequence[float] = (0.0, 0.5),
     limit: int | None = None,
+    say: Callable[[str], None] = lambda line: None,
 ) -> "xarray.Dataset":
     """Trains every combination of optimizer, start and dropout.
 
     The step size of each is the one of 10^-a with the lowest error on held-out training images
-    (their loss, among equals) after a third of the steps.
+    (their loss, among equals) after a third of the steps. The grid of a is extended until the best
+    is not at its end, up to `MOST_TRIED` values.
 
     Args:
         setting: "tiny", "quick" or "full" (as published).
@@ -63,16 +67,17 @@ def run(
         data_dir: where MNIST or CIFAR-10 is.
         width: hidden units in each of the two layers.
         num_steps: steps of training.
-        exponents: the exponents a.
+        exponents: the exponents a to begin with.
         dropouts: dropout probabilities.
         limit: the number of training images to use.
+        say: called with lines of progress.
 
     Returns:
         Curves over optimizer, start, dropout and step, and the step sizes chosen.
     """
     import xarray
 
-    sizes: dict[str, Any] = {"dropouts": dropouts, **_SETTINGS[setting]}
+    sizes: dict[str, Any] = {"dropouts": dropouts, **SETTINGS[setting]}
     given = {"width": width, "num_steps": num_steps, "exponents": exponents, "limit": limit}
     sizes |= {name: value for name, value in given.items() if value is not None}
     loaders: dict[str, Any] = {"mnist": mnist, "cifar10": cifar10}
@@ -96,26 +101,20 @@ def run(
         optimizers["path-sgd", dropout] = path_sgd(1.0, network)
         optimizers["sgd", dropout] = optax.sgd(1.0)
         optimizers["adagrad", dropout] = optax.adagrad(1.0)
-    curves, rates = {}, {}
+    curves, rates, inside = {}, {}, {}
     for name, start, dropout in cells:
         network, optimizer = networks[start, dropout], optimizers[name, dropout]
-        scores = {}
-        for exponent in sizes["exponents"]:
-            options = {"rate": 10.0**-exponent, "num_steps": max(1, steps // 3)}
-            tried = train(
-                network, trial, optimizer, key=keys[2], measure_every=max(1, steps // 3), **options
-            ).curves[-1]
-            scores[10.0**-exponent] = _score(tried)
-        best = min(scores, key=lambda rate: scores[rate])
-        rates[name, start, dropout] = best
-        curves[name, start, dropout] = train(
-            network,
-            whole,
-            optimizer,
-            key=keys[2],
-            rate=best,
-            num_steps=steps,
-            measure_every=every,
+        common = (network, optimizer, keys[2])
+        choice = choose_step_size(
+            lambda rate, common=common: _score(_train(trial, *common, rate, max(1, steps // 3))),
+            sizes["exponents"],
+        )
+        rates[name, start, dropout], inside[name, start, dropout] = choice.rate, choice.is_inside
+        found = _train(whole, *common, choice.rate, steps, every)
+        curves[name, start, dropout] = found
+        say(
+            f"{name}, {start}, dropout {dropout:g}: step size {choice.rate:.3g}, "
+            f"loss {found.curves[-1]['train_loss']:.3g} after {steps} steps"
         )
     shape = (len(_OPTIMIZERS), len(_STARTS), len(sizes["dropouts"]))
     axes = ("optimizer", "start", "dropout")
@@ -126,7 +125,8 @@ def run(
         )
         for name in _MEASURES
     }
-    variables["learning_rate"] = (axes, np.array([rates[cell] for cell in cells]).reshape(shape))
+    for name, values in (("learning_rate", rates), ("is_inside", inside)):
+        variables[name] = (axes, np.array([values[cell] for cell in cells]).reshape(shape))
     ds = xarray.Dataset(
         variables,
         coords={
@@ -135,14 +135,35 @@ def run(
             "dropout": list(sizes["dropouts"]),
             "step": curves[cells[0]].curve("step"),
         },
-        attrs={"claim": CLAIM, "source": SOURCE, "data": data, "seed": seed, "setting": setting},
+        attrs={"data": data, "width": sizes["width"], "num_steps": steps, "dtype": str(dtype)},
     )
-    ds.attrs["dtype"] = str(dtype)
-    return ds.assign_attrs(**_outcome(ds, single=dtype == jnp.float32))
+    outcome = _outcome(ds, single=dtype == jnp.float32)
+    return finish(ds, globals(), setting=setting, seed=seed, **outcome)
 
 
-def _score(record: dict[str, float]) -> tuple[float, float]:
+def _train(
+    task: ImageTask,
+    network: MLP,
+    optimizer: Any,
+    key: Any,
+    rate: float,
+    num_steps: int,
+    measure_every: int | None = None,
+) -> Trained:
+    return train(
+        network,
+        task,
+        optimizer,
+        key=key,
+        rate=rate,
+        num_steps=num_steps,
+        measure_every=measure_every or num_steps,
+    )
+
+
+def _score(trained: Trained) -> tuple[float, float]:
     """Held-out error, then loss; a run that left the numbers is worse than any other."""
+    record = trained.curves[-1]
     if not np.isfinite(record["test_loss"]):
         return (np.inf, np.inf)
     return (record["test_error"], record["test_loss"])

@@ -1,0 +1,113 @@
+"""Every module of experiments keeps what their page promises, and runs from the command line."""
+
+import inspect
+import json
+import subprocess
+import sys
+
+import jax
+import pytest
+import xarray
+from typer.testing import CliRunner
+
+from implicit_flow import experiments
+from implicit_flow.cli import app
+
+
+NAMES = experiments.names()
+
+
+@pytest.fixture(autouse=True)
+def _as_users_run_it():
+    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
+        yield
+    jax.clear_caches()
+
+
+def command(*arguments):
+    return CliRunner().invoke(app, ["experiments", *map(str, arguments)])
+
+
+def is_drawn(axis):
+    return bool(axis.lines or axis.images or axis.collections or axis.patches)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_module_offers_what_the_page_says(name):
+    module = experiments.load(name)
+    assert getattr(experiments, name.replace("-", "_")) is module
+    assert 20 < len(experiments.summary(name)) <= 100
+    for fact in (module.CLAIM, module.HYPOTHESES, module.SOURCE):
+        assert isinstance(fact, str)
+        assert fact.endswith(".")
+    assert list(module.SETTINGS) == ["tiny", "quick", "full"]
+    parameters = inspect.signature(module.run).parameters
+    assert parameters["setting"].default == "quick"
+    assert parameters["seed"].default == 0
+    kinds = {parameter.kind for parameter in parameters.values()}
+    assert kinds == {inspect.Parameter.KEYWORD_ONLY}
+    assert all(p.default is not p.empty for p in parameters.values())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_tiny_setting_runs_from_the_command_line(name, tmp_path):
+    folder = tmp_path / "results"
+    done = command("run", name, "--setting", "tiny", "--out", folder)
+    assert done.exit_code == 0, done.output
+    facts = json.loads((folder / "outcome.json").read_text("utf-8"))
+    assert facts["outcome"] in experiments.OUTCOMES
+    assert len(facts["outcome_text"]) > 20
+    assert f"Outcome: {facts['outcome']}. {facts['outcome_text']}" in done.output
+    assert facts["setting"] == "tiny"
+    assert facts["command"].startswith(f"implicit-flow experiments run {name} --setting tiny")
+    module = experiments.load(name)
+    with xarray.open_dataset(folder / "data.nc", engine="scipy") as ds:
+        for fact in ("claim", "hypotheses", "source"):
+            assert ds.attrs[fact] == facts[fact] == getattr(module, fact.upper())
+        figure = module.plot(ds.load())
+    assert figure.axes
+    assert all(is_drawn(axis) for axis in figure.axes)
+    assert (folder / "figure.png").stat().st_size > 1000
+    assert len((folder / "table.csv").read_text("utf-8").splitlines()) > 1
+    # What is there stays, unless it is to be replaced.
+    before = (folder / "outcome.json").read_bytes()
+    again = command("run", name, "--setting", "tiny", "--out", folder)
+    assert again.exit_code != 0
+    assert "--force" in again.stderr
+    assert (folder / "outcome.json").read_bytes() == before
+
+
+def test_list_names_all_and_imports_none():
+    program = """
+import sys
+from implicit_flow.cli import app
+try:
+    app(["experiments", "list"])
+except SystemExit as end:
+    assert not end.code
+assert not {"jax", "numpy", "matplotlib", "xarray"} & set(sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert [line.split()[0] for line in lines] == list(NAMES)
+    assert all(line.endswith(experiments.summary(line.split()[0])) for line in lines)
+
+
+def test_refusals():
+    for arguments, said in (
+        (("path-sgd-rn",), "Did you mean `path-sgd-rnn`?"),
+        (("zzz",), "`implicit-flow experiments list` shows all of them"),
+        (("network-size", "--set", "seedz=2"), "Did you mean seeds?"),
+        (("network-size", "--set", "width"), "be NAME=VALUE"),
+        (("network-size", "--quick", "--full"), "be given once"),
+    ):
+        done = command("run", *arguments)
+        assert done.exit_code == 2, done.output
+        assert said in " ".join(done.stderr.split())
+    with pytest.raises(AttributeError, match="has no attribute 'path_sgd_rn'"):
+        experiments.path_sgd_rn  # noqa: B018
+    with pytest.raises(ValueError, match="one of holds, fails, undecided"):
+        experiments.finish(
+            xarray.Dataset(), {}, setting="tiny", seed=0, outcome="maybe", outcome_text=""
+        )
