@@ -217,7 +217,8 @@ def _one_line_errors() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt as stop:
-        typer.echo(str(stop), err=True)
+        early = "Interrupted before anything new was computed. Run the same command again."
+        typer.echo(str(stop) or early, err=True)
         raise SystemExit(_INTERRUPTED) from None
     except ValueError as error:
         if "\n" not in str(error):

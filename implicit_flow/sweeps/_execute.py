@@ -8,6 +8,7 @@ from typing import final
 
 import numpy as np
 
+from ._interrupt import Interruption, counted_interrupts
 from ._outcomes import NOT_FINITE, RAISED, outcome_table
 from ._outputs import Returned
 from ._placement import Placement
@@ -20,6 +21,8 @@ from ._store import AbstractStore, BlockResult
 # Texts of exceptions kept for a block, and their length: enough to see what went wrong.
 _MAX_TEXTS = 3
 _MAX_LENGTH = 500
+# How long an interrupt may go unheard while the devices compute.
+_PATIENCE = 0.1
 
 
 @final
@@ -48,15 +51,21 @@ class Execution:
             OSError: if the store cannot be written.
             MemoryError: if a device cannot hold a chunk.
         """
+        with counted_interrupts() as interruption:
+            self._run(blocks, interruption)
+
+    def _run(self, blocks: Sequence[int], interruption: Interruption) -> None:
         threads = self._plan.placement.threads
         waiting = iter(blocks)
         executor = ThreadPoolExecutor(threads, thread_name_prefix="sweep")
         try:
             self._submit(executor, waiting, 2 * threads)
             while self._under_way:
+                if interruption.times:
+                    raise KeyboardInterrupt
                 self._collect(executor, waiting)
         except KeyboardInterrupt:
-            self._finish_after_interrupt()
+            self._finish_after_interrupt(interruption)
             raise KeyboardInterrupt(self._account("Interrupted.")) from None
         except OSError as error:
             message = self._account(f"A result could not be written: {error.strerror or error}.")
@@ -78,7 +87,7 @@ class Execution:
         return run_block(self._plan.returned, block, program, placed, self._store.begin(block))
 
     def _collect(self, executor: ThreadPoolExecutor, waiting: Iterator[int]) -> None:
-        done, _ = wait(self._under_way, return_when=FIRST_COMPLETED)
+        done, _ = wait(self._under_way, _PATIENCE, FIRST_COMPLETED)
         # First new work for the thread that has become free, then the slow disk.
         self._submit(executor, waiting, 2 * self._plan.placement.threads + len(done))
         self._keep(done)
@@ -86,6 +95,8 @@ class Execution:
     def _keep(self, futures: Iterable[Future[BlockResult]]) -> None:
         """Stores results; all that came while the disk was busy share one turn of it."""
         futures = list(futures)
+        if not futures:
+            return
         results = [future.result() for future in futures]
         self._store.write(results)
         for future, result in zip(futures, results, strict=True):
@@ -93,8 +104,9 @@ class Execution:
             del self._under_way[future]
             self._progress.update(result.cells, result.failed)
 
-    def _finish_after_interrupt(self) -> None:
+    def _finish_after_interrupt(self, interruption: Interruption) -> None:
         """Stores what is being computed; a second Ctrl-C gives that up."""
+        heard = min(interruption.times, 1)
         for future in list(self._under_way):
             if future.cancel():
                 del self._under_way[future]
@@ -105,10 +117,11 @@ class Execution:
             "Ctrl-C again gives them up."
         )
         try:
-            while self._under_way:
-                self._keep(wait(self._under_way, return_when=FIRST_COMPLETED).done)
+            while self._under_way and interruption.times == heard:
+                self._keep(wait(self._under_way, _PATIENCE, FIRST_COMPLETED).done)
         except KeyboardInterrupt:
-            self._under_way.clear()
+            pass
+        self._under_way.clear()
 
     def _account(self, what: str) -> str:
         done, _ = self._store.tally()

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, final
 
@@ -233,18 +234,21 @@ def time_cells(
     program.lower(capacity, strategy)
     program.compile()
     times: list[float] = []
+    pilot = ThreadPoolExecutor(1, thread_name_prefix="sweep-pilot")
     for cell in np.linspace(0, study.grid.group_size - 1, count).astype(int):
         indices = _cell_indices(study.grid, group, int(cell))
         placed = program.place(study.columns(indices), cell_ids(study.grid, indices))
         started = time.perf_counter()
         try:
-            program.run(placed)
+            # In another thread, so that this one hears Ctrl-C during a long cell.
+            pilot.submit(program.run, placed).result()
         except CELL_ERRORS as error:
             # A cell that raises takes its time too; the sweep itself will record it.
             check_memory(error)
         times.append(time.perf_counter() - started)
         if sum(times) > _CHUNK_SECONDS:
             break
+    pilot.shutdown(wait=False)
     return times
 
 
