@@ -92,9 +92,9 @@ figure
 # %% [markdown]
 # ## What it shows
 #
-# The two curves of Path-SGD lie on each other, to rounding. Those of SGD part at the first step: a
-# unit whose incoming weights are $c$ times as large has incoming gradients $1/c$ times as large, and
-# outgoing ones $c$ times.
+# The two curves of Path-SGD lie on each other, to rounding. Those of SGD part at the first step:
+# where the weights into a unit are $c$ times as large, their gradients are $1/c$ times as large,
+# and those of the weights out of it $c$ times.
 #
 # That Path-SGD is *better* than SGD is another claim, which depends on data, network and step
 # sizes: `implicit-flow experiments run path-sgd-feedforward` and `path-sgd-rnn` say what comes out.
