@@ -9,7 +9,7 @@ from jaxtyping import Array, Float
 from ._types import Residual, Scalar
 from .flows import AbstractFlow, Path
 from .losses import AbstractLoss
-from .measurements import AbstractMeasurement
+from .measurements import AbstractMeasurement, CommutingMeasurement, DiagonalMeasurement
 from .parametrizations import Factor
 from .problems import Problem
 from .solvers import CongruenceTerm, ResidualRadau, integrate
@@ -46,6 +46,13 @@ def by_congruence(
     parametrization = flow.parametrization
     start = parametrization if isinstance(parametrization, Factor) else Factor()
     frame = start.frame(problem.dim, init, problem.measurement.dtype)
+    basis = None
+    if isinstance(problem.measurement, CommutingMeasurement):
+        # In the common eigenvectors nothing is coupled, and rounding cannot couple it.
+        basis = problem.measurement.basis
+        diagonal = DiagonalMeasurement(problem.measurement.spectra)
+        problem = eqx.tree_at(lambda p: p.measurement, problem, diagonal)
+        frame = basis.T @ frame
     end = integrate(
         congruence_term(problem),
         solver,
@@ -56,9 +63,13 @@ def by_congruence(
         save_ts=save_ts,
         **({} if max_steps is None else {"max_steps": max_steps}),
     )
-    saved = None if save_ts is None else (end.Xs, end.residuals, end.duals)
+
+    def outside(X: Array) -> Array:
+        return X if basis is None else basis @ X @ basis.T
+
+    saved = None if save_ts is None else (outside(end.Xs), end.residuals, end.duals)
     path = Path(
-        unknown=end.X,
+        unknown=outside(end.X),
         residual=end.residual,
         dual=end.dual,
         time=end.time,

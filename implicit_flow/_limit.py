@@ -21,6 +21,10 @@ from .flows import AbstractFlow, FactorFlow, SteeredFlow
 from .problems import Problem
 
 
+# Share of the last distance that the next rung would still have, beyond which nothing is claimed.
+_SLOWEST = 0.2
+
+
 class Limit(eqx.Module):
     """The end of a flow as alpha goes to zero, with its error and its certificate.
 
@@ -197,7 +201,7 @@ def limit_error(
         errors: their own relative errors.
 
     Returns:
-        The estimate; inf where there are fewer than three rungs or no sign of convergence.
+        The estimate; inf where there are fewer than three rungs or no clear sign of convergence.
     """
     if len(ladder) < 3:
         return math.inf
@@ -216,11 +220,17 @@ def limit_error(
         # Nothing moved over two rungs but what the solver's own error explains.
         return before + last + final
     last += middle + final
-    before = max(before - first - middle, 0.0)
+    # What moved before in other directions than of late belongs to terms that are gone already.
+    earlier, later = Xs[-3] - Xs[-2], Xs[-2] - Xs[-1]
+    aligned = float(jnp.sum(earlier * later) / jnp.maximum(jnp.linalg.norm(later), 1e-300)) / size
+    before = max(min(before, aligned) - first - middle, 0.0)
     exponent = _exponent(ladder[-3:], before / last)
     if exponent is None:
         return math.inf
     shrinkage = 10.0 ** (exponent / 2 * (ladder[-1] - ladder[-2]))
+    if shrinkage > _SLOWEST:
+        # Three rungs this close cannot tell one slow term from the sum of two.
+        return math.inf
     return last * shrinkage / (1 - shrinkage) + final
 
 

@@ -63,7 +63,8 @@ def conjugate_upper(
     Returns:
         The product.
     """
-    kept = (jnp.triu(jnp.ones_like(triangular)) > 0) & (before > 0.5 * LOG_ZERO)[None, :]
+    # An exact zero stays one, also where directions that are not coupled change their order.
+    kept = (jnp.triu(triangular) != 0) & (before > 0.5 * LOG_ZERO)[None, :]
     exponents = jnp.where(kept, before[None, :] - after[:, None], 0.0)
     return jnp.where(kept, jnp.exp(exponents) * triangular, 0.0)
 
@@ -98,6 +99,11 @@ def multiply(
         The graded form of the product, and the triangular factor of E Q.
     """
     basis, triangular = _signed_qr(matrix @ state.basis)
+    # Directions that do not couple may change their order, with exponents so far apart that the
+    # rounding of a zero, conjugated, would overflow.
+    noise = 8 * jnp.finfo(triangular.dtype).eps * jnp.max(jnp.abs(triangular))
+    passed = state.log_scale[None, :] > state.log_scale[:, None] + 1.0
+    triangular = jnp.where(passed & (jnp.abs(triangular) <= noise), 0.0, triangular)
     diagonal = jnp.diagonal(triangular)
     log_scale = state.log_scale + jnp.log(diagonal)
     mixing = mixing_step(triangular, state.log_scale, log_scale) @ state.mixing

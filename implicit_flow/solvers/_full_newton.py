@@ -1,4 +1,4 @@
-"""Newton's method on the stage equations with their own Jacobian, for where the frozen one fails."""
+"""Newton's method with the Jacobian of the stage equations, for where the frozen matrix fails."""
 
 import equinox as eqx
 import jax
@@ -75,10 +75,10 @@ def stage_jacobian(
     rows = []
     for index in range(6):
         V, Vt = vectors[index], turned[index]
-        inner = weights[index] * (Vt @ (stack @ V))
+        inner = weights[index][None] * (Vt @ (stack @ V))
         own = V @ (inner @ (Vt @ current))
         grown = (V * jnp.exp(values[index])[None, :]) @ Vt
-        moved = grown @ moved + loads[index][:, None, None, None] * own
+        moved = grown @ moved + loads[index][:, None, None, None] * own[None]
         current = grown @ current
         if index % 2:
             curvature = term.curvature(term.predict(current))

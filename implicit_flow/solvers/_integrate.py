@@ -10,10 +10,11 @@ from ._congruence_term import CongruenceTerm
 from ._differentiable import differentiable_path, path_of
 from ._path import Inputs, Path
 from ._radau import ResidualRadau
-from ._refinement import Refined, distance, refine
+from ._refinement import Refined, refine
 from ._run import Goal
 from ._solution import CongruenceSolution
 from ._start import Start, start
+from ._stationarity import remaining_drift
 
 
 # Share of `rtol` that may be left to the drift after the end.
@@ -135,9 +136,8 @@ def _assemble(
 ) -> CongruenceSolution:
     state = refined.state
     dtype = rtol.dtype
-    # What is left is less than the last stretch, unless the approach is slower than any power.
-    last = distance(state.factor, state.window.factor)
-    drift = jnp.where(jnp.isinf(goal.t1), jnp.maximum(state.window.remainder, last), 0.0)
+    remaining = remaining_drift(term, state.window, state.time, state.factor, state.arrived)
+    drift = jnp.where(jnp.isinf(goal.t1), jax.lax.stop_gradient(remaining), 0.0)
     steps = state.counts.accepted.astype(dtype)
     rounding = 4 * jnp.finfo(dtype).eps * (1 + steps)
     error = jnp.maximum(refined.difference, refined.sensitivity) + 2 * drift + rounding

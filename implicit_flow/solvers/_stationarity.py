@@ -7,6 +7,7 @@ from jaxtyping import Array, Bool, Float
 
 from ..linalg import LOG_ZERO, GradedFactor
 from ._congruence_term import CongruenceTerm
+from ._newton_matrix import NewtonMatrix
 
 
 # Windows are at least this long in log time.
@@ -202,3 +203,38 @@ def at_rest(
     """
     still = (window.remainder <= allowed) & (_distance(factor, window.factor) <= allowed)
     return still & (-reachable * time <= _LARGEST_GROWTH)
+
+
+def remaining_drift(
+    term: CongruenceTerm,
+    window: Window,
+    time: Float[Array, ""],
+    factor: Float[Array, "n d"],
+    fits: Bool[Array, ""],
+) -> Float[Array, ""]:
+    r"""How far X may still move, relatively.
+
+    The largest of three: what is left of a power of t, by the last two windows; what has moved
+    since the last of them; and, where the targets are met, what is left if the force decays at the
+    rates of its linearization, $\dot r = -K r$: the integral of the force to come is then
+    $K^{-1} r$, and $t\, r$ where K is zero to the time scale that was seen.
+
+    Args:
+        term: the flow.
+        window: the last window.
+        time: the time reached.
+        factor: U there.
+        fits: whether the targets are met.
+
+    Returns:
+        The distance.
+    """
+    tiny = jnp.finfo(time.dtype).tiny
+    matrix = NewtonMatrix.build(term, factor)
+    force = matrix.coordinates(term.residual(term.predict(factor))[None])
+    decay = 1 / jnp.maximum(time, tiny) + matrix.eigenvalues
+    integral = matrix.residuals(force / decay[None, :])[0]
+    size = jnp.maximum(jnp.linalg.norm(factor.T @ factor), tiny)
+    linear = 2 * jnp.linalg.norm(term.adjoint_times(integral, factor) @ factor.T) / size
+    seen = jnp.maximum(window.remainder, _distance(factor, window.factor))
+    return jnp.where(fits, jnp.maximum(seen, linear), seen)
