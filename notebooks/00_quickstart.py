@@ -36,10 +36,12 @@ problem.dim, problem.num_measurements
 # ## One flow
 #
 # `simulate` integrates dU/dt = -A*(r)U, with r = A(UU') - y, from U0 = √α I until it is at rest.
-# The solution says how well it is known: the error estimate is that of X, relative, at this α.
+# The solution says how well it is known: the error estimate is that of X, relative, at this α. The
+# path is kept at the times in `saveat`.
 
 # %%
-sol = imf.simulate(problem, alpha=1e-4)
+times = jnp.geomspace(0.1, 1000.0, 20 if FAST else 200)
+sol = imf.simulate(problem, alpha=1e-4, saveat=times)
 print(sol)
 
 # %% [markdown]
@@ -70,13 +72,11 @@ print(lim)
 #
 # ## Along the way
 #
-# A path is kept where `saveat` asks for it. It shows what implicit bias looks like in time: one
-# direction escapes from the saddle at zero, after a time that grows like log(1/α).
+# The path shows what implicit bias looks like in time: one direction escapes from the saddle at
+# zero, after a time that grows like log(1/α).
 
 # %%
-times = jnp.geomspace(0.1, 1000.0, 20 if FAST else 200)
-path = imf.simulate(problem, alpha=1e-4, saveat=times)
-imf.plotting.path(path)
+imf.plotting.path(sol)
 
 # %% [markdown]
 # ## The claim of this notebook
@@ -91,4 +91,4 @@ assert 0.01 < certificate.gap < 0.02
 assert lim.verdict == "minimal"
 assert distance < 1e-4
 # Along a gradient flow the residual never grows.
-assert jnp.all(jnp.diff(jnp.linalg.norm(path.residuals, axis=1)) < 1e-9)
+assert jnp.all(jnp.diff(jnp.linalg.norm(sol.residuals, axis=1)) < 1e-9)

@@ -1,6 +1,4 @@
 # %% [markdown]
-
-# %% [markdown]
 # # The conjecture
 #
 # Gunasekar and others (2017) conjectured: if gradient flow on X = UU' from X0 = α I has a limit as

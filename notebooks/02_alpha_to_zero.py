@@ -1,6 +1,4 @@
 # %% [markdown]
-
-# %% [markdown]
 # # α to zero
 #
 # "Small initialization" in practice means 1e-3, or 1e-8. The theory means the limit. This notebook
