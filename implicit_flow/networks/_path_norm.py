@@ -10,6 +10,7 @@ from jaxtyping import Array, Float, PyTree
 
 from ._late_sums import LateSums
 from ._network_call import NetworkCall, example_of, network_call
+from ._outer_products import Compact, compact
 from ._reader import Reader
 from ._support import path_sum, require_support, shares_of
 
@@ -111,6 +112,30 @@ def path_scaling(
         Neyshabur, Salakhutdinov, Srebro, "Path-SGD" (2015). Neyshabur, Wu, Salakhutdinov, Srebro,
         "Path-normalized optimization of recurrent neural networks with ReLU activations" (2016).
     """
+    return _scaling(network, input_shape, second_order=second_order)
+
+
+@eqx.filter_jit
+def compact_scaling(network: PyTree, *, input_shape: Any = None) -> list[Compact]:
+    """The scaling of every parameter, where that is an outer product as its two factors.
+
+    Args:
+        network: as for `path_scaling`.
+        input_shape: the shape of one example, where it cannot be inferred.
+
+    Returns:
+        The leaves of the scaling, in the order of the network's inexact arrays.
+    """
+    arrays, rest = eqx.partition(network, eqx.is_array)
+
+    def leaves(arrays: PyTree) -> list[Array]:
+        scaling = _scaling(eqx.combine(arrays, rest), input_shape, second_order=False)
+        return jtu.tree_leaves(scaling)
+
+    return compact(leaves, arrays)
+
+
+def _scaling(network: PyTree, input_shape: Any, *, second_order: bool) -> PyTree[Array]:
     call, example = network_call(network), example_of(network, input_shape)
     shares = shares_of(call.leaves, 2, call.sum_dtype)
     kappa, reader = _slopes(call, example, shares, squares=not second_order)

@@ -1,5 +1,6 @@
 """Path-SGD as an Optax transformation."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -9,8 +10,9 @@ import jax.tree_util as jtu
 import optax
 from jaxtyping import Array, Int, PyTree
 
-from ._network_call import at_least_float32, example_of, network_call
-from ._path_norm import path_scaling
+from ._network_call import example_of, network_call
+from ._outer_products import Compact, dense, is_compact
+from ._path_norm import compact_scaling, path_scaling
 from ._support import support_report
 
 
@@ -19,7 +21,8 @@ class ScaleByPathNormState(NamedTuple):
 
     Attributes:
         count: the number of updates so far.
-        kappa: the scaling in use, or None where it is computed in every update.
+        kappa: the scaling in use, or None where it is computed in every update. Large matrices
+            that are outer products are kept as their two factors.
     """
 
     count: Int[Array, ""]  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -49,7 +52,8 @@ def scale_by_path_norm(
             (of `jax.ShapeDtypeStruct`) keeps no array alive.
         input_shape: the shape of one example, where it cannot be inferred.
         update_every: the number of updates for which one scaling is used. With 1 nothing is
-            stored; with more, one copy of the parameters.
+            stored; with more, at most one copy of the parameters (of a large layer, which is an
+            outer product, the two factors).
 
     Returns:
         A transformation whose `update` requires `params`: the inexact arrays of the network, as
@@ -88,13 +92,13 @@ def scale_by_path_norm(
     # `optax.inject_hyperparams` turns numbers into arrays: then there is always a stored scaling.
     stores = not isinstance(update_every, int) or update_every > 1
 
-    def scaling(params: PyTree, current: PyTree) -> PyTree:
-        return path_scaling(_with_params(current, params), input_shape=example)
-
     def init(params: PyTree) -> ScaleByPathNormState:
         kappa = None
         if stores:
-            kappa = jtu.tree_map(_zeros_like, eqx.filter(params, _is_number))
+            kappa = params = eqx.filter(params, _is_number)
+            # Optax's `tree_map_params` asks with a node that has no leaves where they are.
+            if jtu.tree_leaves(params):
+                kappa = _zeros(_merged(network, params), params, example)
         return ScaleByPathNormState(jnp.zeros((), jnp.int32), kappa)
 
     def update(
@@ -116,12 +120,15 @@ def scale_by_path_norm(
             fresh = state.count % update_every == 0
             kappa = jax.lax.cond(
                 fresh,
-                lambda: _shown(scaling(params, network), params),
+                lambda: _shown(
+                    compact_scaling(_with_params(network, params), input_shape=example), params
+                ),
                 lambda: state.kappa,
             )
         else:
-            kappa = _shown(scaling(params, network), params)
-        scaled = jtu.tree_map(divide, updates, kappa)
+            kappa = path_scaling(_with_params(network, params), input_shape=example)
+            kappa = _shown(jtu.tree_leaves(kappa), params)
+        scaled = jtu.tree_map(lambda update, part: divide(update, dense(part)), updates, kappa)
         count = jnp.asarray(optax.safe_increment(state.count))
         return scaled, ScaleByPathNormState(count, kappa if stores else None)
 
@@ -187,15 +194,36 @@ def _is_number(leaf: Any) -> bool:
     return eqx.is_inexact_array(leaf) or isinstance(leaf, jax.ShapeDtypeStruct)
 
 
-def _zeros_like(leaf: Any) -> Any:
-    return jnp.zeros_like(leaf, dtype=at_least_float32(leaf.dtype))
+def _is_array(leaf: Any) -> bool:
+    return eqx.is_array(leaf) or isinstance(leaf, jax.ShapeDtypeStruct)
 
 
 def _is_masked(node: Any) -> bool:
     return isinstance(node, optax.MaskedNode)
 
 
-def _with_params(network: PyTree, params: PyTree) -> PyTree:
+def _zeros(network: PyTree, params: PyTree, example: Any) -> PyTree:
+    """Zeros in the place of a stored scaling."""
+    structs = jtu.tree_map(
+        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype) if _is_array(x) else x, network
+    )
+    arrays, rest = eqx.partition(structs, _is_array)
+    kinds = jax.eval_shape(
+        lambda arrays: compact_scaling(eqx.combine(arrays, rest), input_shape=example), arrays
+    )
+
+    def zeros(old: Any, kind: Any) -> Any:
+        if is_compact(kind):
+            return jtu.tree_map(lambda x: jnp.zeros(x.shape, x.dtype), kind)
+        return jnp.zeros_like(old, dtype=kind.dtype)
+
+    leaves, structure = jtu.tree_flatten(params, is_leaf=_is_masked)
+    pairs = zip(leaves, kinds, strict=True)
+    shown = [old if _is_masked(old) else zeros(old, kind) for old, kind in pairs]
+    return jtu.tree_unflatten(structure, shown)
+
+
+def _merged(network: PyTree, params: PyTree) -> PyTree:
     """The network with the given parameters, where they are shown."""
     arrays = network_call(network).weights
     shown = jtu.tree_leaves(params, is_leaf=_is_masked)
@@ -210,17 +238,23 @@ def _with_params(network: PyTree, params: PyTree) -> PyTree:
         )
     pairs = zip(leaves, shown, strict=True)
     merged = [old if _is_masked(new) else new for old, new in pairs]
-    if any(isinstance(leaf, jax.ShapeDtypeStruct) for leaf in merged):
+    return eqx.combine(jtu.tree_unflatten(structure, merged), network)
+
+
+def _with_params(network: PyTree, params: PyTree) -> PyTree:
+    """The network with the given parameters; none may be missing."""
+    network = _merged(network, params)
+    if any(isinstance(leaf, jax.ShapeDtypeStruct) for leaf in jtu.tree_leaves(network)):
         raise ValueError(
             "Argument `params` must hold every parameter where the transformation was built from "
             "an abstract network, but some are masked. Pass the network itself to "
             "`scale_by_path_norm`, or `network=` to `update`."
         )
-    return eqx.combine(jtu.tree_unflatten(structure, merged), network)
+    return network
 
 
-def _shown(kappa: PyTree, params: PyTree) -> PyTree:
-    """The scaling, masked as the parameters are."""
+def _shown(kappa: Sequence[Compact], params: PyTree) -> PyTree:
+    """The scaling in the place of the parameters, masked as they are."""
     leaves, structure = jtu.tree_flatten(params, is_leaf=_is_masked)
-    pairs = zip(leaves, jtu.tree_leaves(kappa), strict=True)
+    pairs = zip(leaves, kappa, strict=True)
     return jtu.tree_unflatten(structure, [old if _is_masked(old) else new for old, new in pairs])

@@ -238,9 +238,7 @@ def _apply_layer(reader: "Reader", weight: Weight, share: Array, vector: Array, 
             return _product(lax.stop_gradient(share), vector, axis) + zero
     if reader.late.is_inside or weight.value.dtype != reader.dtype or share.size < FEWEST_ENTRIES:
         return _product(share, vector, axis)
-    # Weights are kept with the outputs first, or as in `x @ W` with the inputs first.
-    number = weight.value
-    return times_squares(*((share, number) if axis == 1 else (share.T, number.T)), vector)
+    return times_squares(share, weight.value, vector, axis)
 
 
 def _product(share: Array, vector: Array, axis: int) -> Array:

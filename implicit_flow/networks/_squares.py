@@ -1,5 +1,7 @@
 """A matrix of squares times a vector, without the matrix of squares."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 from jax import lax
@@ -14,9 +16,11 @@ _ROWS = 100
 Matrix = Float[Array, "rows columns"]
 
 
-@jax.custom_vjp
-def times_squares(share: Matrix, number: Matrix, vector: Float[Array, " _"]) -> Float[Array, " _"]:
-    r"""$S v$ for $S_{ij} = w_{ij}^2$, with one pass over $w$ and no copy of it.
+@functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
+def times_squares(
+    share: Matrix, number: Matrix, vector: Float[Array, " _"], axis: int
+) -> Float[Array, " _"]:
+    r"""$S v$ (or $S^\top v$) for $S_{ij} = w_{ij}^2$, with one pass over $w$ and no copy of it.
 
     The derivative with respect to $S$ is an outer product, which is formed where it is used.
 
@@ -24,22 +28,28 @@ def times_squares(share: Matrix, number: Matrix, vector: Float[Array, " _"]) -> 
         share: S, which is not read: derivatives are passed on to it.
         number: w, through which no derivative goes.
         vector: v.
+        axis: the axis of S along which v lies: 1 for S v.
 
     Returns:
         The product.
     """
-    return _forward(share, number, vector)[0]
+    return _forward(share, number, vector, axis)[0]
 
 
-def _forward(share: Matrix, number: Matrix, vector: Array) -> tuple[Array, tuple[Array, Array]]:
+def _forward(
+    share: Matrix, number: Matrix, vector: Array, axis: int
+) -> tuple[Array, tuple[Array, Array]]:
     del share
-    return _rows(number, vector), (number, vector)
+    return (_columns, _rows)[axis](number, vector), (number, vector)
 
 
-def _backward(kept: tuple[Array, Array], slope: Array) -> tuple[Array, Array, Array]:
+def _backward(axis: int, kept: tuple[Array, Array], slope: Array) -> tuple[Array, Array, Array]:
     number, vector = kept
-    outer = slope[:, None] * vector[None, :]
-    return outer, jnp.zeros_like(number), _columns(number, slope)
+    # In this form `_outer_products` finds the factors.
+    spread = [
+        lax.broadcast_in_dim(x, number.shape, (k,)) for x, k in ((slope, 1 - axis), (vector, axis))
+    ]
+    return spread[0] * spread[1], jnp.zeros_like(number), (_rows, _columns)[axis](number, slope)
 
 
 times_squares.defvjp(_forward, _backward)

@@ -10,7 +10,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from implicit_flow.networks import MLP, _signal_rules, _squares, path_scaling
+from implicit_flow.networks import (
+    MLP,
+    _signal_rules,
+    _squares,
+    path_scaling,
+    scale_by_path_norm,
+)
 
 
 KEY = jax.random.key(11)
@@ -137,3 +143,23 @@ def test_scaling_of_large_layers_and_loops(name):
         # Central differences with a step of 1e-4: third derivatives of polynomials times 1e-8,
         # and rounding over the step.
         np.testing.assert_allclose(found, slope, rtol=1e-5, atol=1e-6 * np.max(slope))
+
+
+@pytest.mark.usefixtures("everything_is_large")
+def test_stored_scaling_of_large_layers_is_two_vectors():
+    build, shape = NETWORKS["layers"]
+    network = build()
+    optimizer = scale_by_path_norm(network, update_every=2)
+    params = eqx.filter(network, eqx.is_inexact_array)
+    grads = jax.tree.map(jnp.cos, params)
+    state = optimizer.init(params)
+    assert all(leaf.ndim < 2 for leaf in jax.tree.leaves(state))
+    expected = jax.tree.map(lambda g, k: g / k, grads, path_scaling(network, input_shape=shape))
+    for point in (params, jax.tree.map(jnp.sin, params)):
+        # The second update is with the scaling of the first.
+        updates, after = jax.jit(optimizer.update)(grads, state, point)
+        assert jax.tree.structure(after) == jax.tree.structure(state)
+        state = after
+        pairs = zip(jax.tree.leaves(updates), jax.tree.leaves(expected), strict=True)
+        for found, wanted in pairs:
+            np.testing.assert_allclose(found, wanted, rtol=1e-12)
