@@ -64,7 +64,7 @@ print(certificate)
 # how far the last rung is from the limit.
 
 # %%
-lim = imf.limit(problem, log10_alphas=(-4, -12, -40, -120) if FAST else None)
+lim = imf.limit(problem)
 print(lim)
 
 # %% [markdown]
