@@ -22,7 +22,7 @@ class RNN(eqx.Module):
     Attributes:
         input_weight: W.
         recurrent_weight: V.
-        bias: b.
+        bias: b, or None.
         head: the linear layer from the hidden units to the outputs.
         last_only: whether there is an output at the last step only.
 
@@ -38,7 +38,7 @@ class RNN(eqx.Module):
 
     input_weight: Float[Array, "hidden inputs"]
     recurrent_weight: Float[Array, "hidden hidden"]
-    bias: Float[Array, " hidden"]
+    bias: Float[Array, " hidden"] | None
     head: eqx.nn.Linear
     last_only: bool = eqx.field(static=True)
 
@@ -49,6 +49,7 @@ class RNN(eqx.Module):
         num_outputs: int,
         *,
         key: Key[Array, ""],
+        use_bias: bool = True,
         last_only: bool = False,
         identity: bool = False,
         dtype: Any = None,
@@ -60,17 +61,18 @@ class RNN(eqx.Module):
             width: the number of hidden units.
             num_outputs: the number of outputs.
             key: a random key.
+            use_bias: whether there are biases, b and that of the head.
             last_only: whether to give an output at the last step only.
             identity: whether V starts as the identity, which carries a signal over long times.
             dtype: the dtype of the parameters; JAX's default if None.
         """
         dtype = jnp.zeros(()).dtype if dtype is None else dtype
-        head = linear_skeleton(width, num_outputs, dtype=dtype)
+        head = linear_skeleton(width, num_outputs, use_bias=use_bias, dtype=dtype)
         shapes = ((width, num_inputs), (width, width))
         weights = tuple(jax.ShapeDtypeStruct(shape, dtype) for shape in shapes)
         (self.input_weight, recurrent), self.head = balanced((weights, head), key)
         self.recurrent_weight = jnp.eye(width, dtype=dtype) if identity else recurrent
-        self.bias = jnp.zeros(width, dtype)
+        self.bias = jnp.zeros(width, dtype) if use_bias else None
         self.last_only = last_only
 
     def __call__(
@@ -80,10 +82,11 @@ class RNN(eqx.Module):
 
         def advance(hidden: Array, x: Array) -> Any:
             drive = self.input_weight @ x if x.ndim else self.input_weight[:, x]
-            hidden = jax.nn.relu(drive + self.recurrent_weight @ hidden + self.bias)
+            hidden = drive + self.recurrent_weight @ hidden
+            hidden = jax.nn.relu(hidden if self.bias is None else hidden + self.bias)
             return hidden, None if self.last_only else hidden
 
-        last, hidden = jax.lax.scan(advance, jnp.zeros_like(self.bias), sequence)
+        last, hidden = jax.lax.scan(advance, jnp.zeros_like(self.input_weight[:, 0]), sequence)
         return self.head(last) if self.last_only else jax.vmap(self.head)(hidden)
 
     def hidden_units(self) -> tuple[HiddenUnits, ...]:
@@ -95,13 +98,14 @@ class RNN(eqx.Module):
         incoming = (
             UnitEdges(lambda network: network.input_weight, axis=0),
             UnitEdges(lambda network: network.recurrent_weight, axis=0),
-            UnitEdges(lambda network: network.bias, axis=0),
         )
+        if self.bias is not None:
+            incoming += (UnitEdges(lambda network: network.bias, axis=0),)
         outgoing = (
             UnitEdges(lambda network: network.recurrent_weight, axis=1),
             UnitEdges(lambda network: network.head.weight, axis=1),
         )
-        return (HiddenUnits(self.bias.shape[0], incoming, outgoing),)
+        return (HiddenUnits(self.input_weight.shape[0], incoming, outgoing),)
 
 
 class LSTM(eqx.Module):

@@ -57,6 +57,7 @@ NETWORKS = {
     "mlp": (lambda: perturbed(MLP((4, 8, 8, 2), key=KEY)), (4,)),
     "convolutional": (lambda: perturbed(ConvNet((2, 4, 4), (3,), 2, key=KEY)), (2, 4, 4)),
     "recurrent": (lambda: perturbed(RNN(3, 6, 2, key=KEY)), (5, 3)),
+    "recurrent, no biases": (lambda: RNN(3, 6, 2, key=KEY, use_bias=False), (5, 3)),
     "residual": (residual, (3,)),
     "equinox": (lambda: perturbed(eqx.nn.MLP(3, 2, 5, 2, key=KEY)), (3,)),
 }

@@ -1,0 +1,126 @@
+"""Weights as large as one likes, the same function, the same path-norm."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ..networks import MLP, path_norm
+from ._finish import finish
+
+
+if TYPE_CHECKING:
+    import xarray
+    from matplotlib.figure import Figure
+
+
+CLAIM = (
+    "Weights into hidden units times c and weights out of them divided by c: the l2 norm of the "
+    "weights grows without bound, while the function and its path-norms do not change."
+)
+HYPOTHESES = "ReLU units; every hidden unit is rescaled, every other one by 1/c instead of c."
+SOURCE = "Neyshabur, Salakhutdinov, Srebro, Path-SGD (2015); talks show factors 100 and 0.01."
+
+# Hidden units in each of two layers, and the logarithms of c to base ten.
+SETTINGS: dict[str, dict[str, Any]] = {
+    "tiny": {"width": 8, "log10_factors": (0, 1, 2)},
+    "quick": {"width": 256, "log10_factors": tuple(0.25 * k for k in range(17))},
+    "full": {"width": 4000, "log10_factors": tuple(0.25 * k for k in range(17))},
+}
+
+
+def run(
+    *,
+    setting: str = "quick",
+    seed: int = 0,
+    width: int | None = None,
+    log10_factors: Sequence[float | int] | None = None,
+) -> "xarray.Dataset":
+    """Rescales the hidden units of one network by larger and larger factors.
+
+    Args:
+        setting: "tiny", "quick" or "full".
+        seed: of the network and of the inputs.
+        width: hidden units in each of two layers.
+        log10_factors: the logarithms of c.
+
+    Returns:
+        Norms, and the largest change of an output relative to the largest output, over c.
+    """
+    import xarray
+
+    sizes = dict(SETTINGS[setting])
+    given = {"width": width, "log10_factors": log10_factors}
+    sizes |= {name: value for name, value in given.items() if value is not None}
+    start, draw = jax.random.split(jax.random.key(seed))
+    network = MLP((64, sizes["width"], sizes["width"], 10), key=start)
+    inputs = jax.random.normal(draw, (100, 64))
+    wanted = jax.vmap(network)(inputs)
+
+    @jax.jit
+    def measure(factor: Any) -> dict[str, Any]:
+        moved = network
+        for layer in network.hidden_units():
+            signs = 1 - 2 * (jnp.arange(layer.size) % 2)
+            moved = layer.rescale(moved, factor ** signs.astype(wanted.dtype))
+        weights = [layer.weight for layer in moved.layers]
+        change = jnp.abs(jax.vmap(moved)(inputs) - wanted)
+        return {
+            "l2_norm": jnp.sqrt(sum(jnp.sum(jnp.square(weight)) for weight in weights)),
+            "path_norm_1": path_norm(moved, 1),
+            "path_norm_2": path_norm(moved, 2),
+            "change_of_outputs": jnp.max(change) / jnp.max(jnp.abs(wanted)),
+        }
+
+    factors = 10.0 ** np.array(sizes["log10_factors"], float)
+    rows = [measure(jnp.asarray(factor, wanted.dtype)) for factor in factors]
+    ds = xarray.Dataset(
+        {name: ("factor", np.array([float(row[name]) for row in rows])) for name in rows[0]},
+        coords={"factor": factors},
+        attrs={"width": sizes["width"], "dtype": str(wanted.dtype)},
+    )
+    return finish(ds, globals(), setting=setting, seed=seed, **_outcome(ds))
+
+
+def _outcome(ds: "xarray.Dataset") -> dict[str, str]:
+    changes = {
+        name: float(np.ptp(ds[name].values) / ds[name].values[0])
+        for name in ("path_norm_1", "path_norm_2")
+    }
+    output, growth = float(ds.change_of_outputs.max()), float(ds.l2_norm.max() / ds.l2_norm[0])
+    # Sums of some thousand positive terms, each rounded: far below a thousand roundings.
+    rounding = 1000 * float(jnp.finfo(ds.attrs["dtype"]).eps)
+    same = max(*changes.values(), output) < rounding
+    outcome = "undecided" if growth < 3 else "holds" if same else "fails"
+    text = (
+        f"Up to c = {float(ds.factor.max()):g} the l2 norm grows {growth:.3g} times; relative "
+        f"changes: path-norm {changes['path_norm_1']:.1g} (p = 1) and "
+        f"{changes['path_norm_2']:.1g} (p = 2), outputs {output:.1g}; {rounding:.1g} is rounding."
+    )
+    return {"outcome": outcome, "outcome_text": text}
+
+
+def plot(ds: "xarray.Dataset") -> "Figure":
+    """Draws the norms against c.
+
+    Args:
+        ds: what `run` returned.
+
+    Returns:
+        The figure.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6, 4.2), layout="constrained")
+    axis = figure.subplots()
+    for name, label, color in (
+        ("l2_norm", "l2 norm of the weights", "#D55E00"),
+        ("path_norm_1", "path-norm, p = 1", "#009E73"),
+        ("path_norm_2", "path-norm, p = 2", "#0072B2"),
+    ):
+        axis.plot(ds.factor, ds[name] / ds[name][0], "o-", color=color, label=label)
+    axis.set(xscale="log", yscale="log", xlabel="factor c", ylabel="relative to c = 1")
+    axis.legend()
+    return figure
