@@ -2,13 +2,18 @@
 
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TypeVar
 
 
 _PARTIAL = ".partial"
 _WRITERS = 8
+# Waits of a few milliseconds each, which one thread may well do one after the other.
+_FILES_FOR_ONE = 8
+
+Named = TypeVar("Named")
 
 
 def write_files(contents: Sequence[tuple[Path, bytes]]) -> None:
@@ -22,14 +27,26 @@ def write_files(contents: Sequence[tuple[Path, bytes]]) -> None:
     Raises:
         OSError: if the disk refuses.
     """
-    # Side by side, because a file system answers many waiting `fsync` with one turn of the disk.
-    with ThreadPoolExecutor(min(_WRITERS, max(1, len(contents)))) as pool:
-        list(pool.map(_write_partial, contents))
+    _for_each(_write_partial, contents)
     for path, _ in contents:
         _partial(path).replace(path)
-    folders = {path.parent for path, _ in contents}
-    with ThreadPoolExecutor(min(_WRITERS, max(1, len(folders)))) as pool:
-        list(pool.map(sync_folder, folders))
+    _for_each(sync_folder, {path.parent for path, _ in contents})
+
+
+def _for_each(work: Callable[[Named], None], items: Collection[Named]) -> None:
+    """Does something to every item, side by side where there are many.
+
+    A file system answers many waiting `fsync` with one turn of the disk. But threads that wait
+    together cost two to three times the processor time of one that waits for each in turn, and
+    while the disk keeps up with the chunks that time is the computation's.
+    """
+    writers = min(_WRITERS, -(-len(items) // _FILES_FOR_ONE))
+    if writers <= 1:
+        for item in items:
+            work(item)
+        return
+    with ThreadPoolExecutor(writers) as pool:
+        list(pool.map(work, items))
 
 
 def _write_partial(named: tuple[Path, bytes]) -> None:
