@@ -13,7 +13,7 @@ from ._tableau import EXPONENT_WEIGHTS
 
 
 # Directions of X beyond this many are left to the iteration.
-_RANK = 10
+_RANK = 20
 # The Jacobian and the stack that it is formed from have to fit.
 _MOST_MEASUREMENTS = 500
 _LARGEST_STACK = 2e7

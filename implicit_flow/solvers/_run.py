@@ -21,6 +21,8 @@ from ._tableau import NODES, WEIGHTS, interpolation_weights
 
 # The norm counts as diverging once it has followed a power of t over this much of log time.
 _DIVERGED = 7.0
+# Relative residual, in units of rounding, at which a step that fails has nothing left to resolve.
+_ROUNDING = 1e5
 _MAX_JUMPS = 200
 _PROPAGATOR_SHARE = 50.0
 # After so many Newton iterations with a frozen matrix its own Jacobian is the cheaper one; it is
@@ -265,6 +267,14 @@ def _advance(
     def keep(new, old):
         return jax.tree.map(lambda a, b: jnp.where(accept, a, b), new, old)
 
+    # A force that has sunk into rounding moves X no further; what remains is reported.
+    exhausted = (
+        enabled
+        & ~solved
+        & jnp.isinf(goal.t1)
+        & (relative_residual(term, state.factor) <= _ROUNDING * jnp.finfo(dtype).eps)
+        & (state.window.remainder <= 10 * goal.drift)
+    )
     counts = state.counts
     stalled = ~accept & (proposed <= 4 * jnp.finfo(dtype).eps * state.time)
     return RunState(
@@ -303,7 +313,7 @@ def _advance(
             + stages.num_factorizations
             + (state.stale & enabled).astype(jnp.int32),
         ),
-        arrived=state.arrived | (accept & (last | (resting & fits))),
+        arrived=state.arrived | (accept & (last | (resting & fits))) | exhausted,
         stationary=state.stationary | (accept & resting & ~fits & window.force_constant),
         vanished=state.vanished | (accept & small & shrinking & weakly_stable & jnp.isinf(goal.t1)),
         diverges=state.diverges | (accept & diverged & jnp.isinf(goal.t1)),
