@@ -18,6 +18,20 @@ from ._measures import DEFAULT_MEASURES, MEASURES, measure
 
 _SECTIONS = ("problem", "flow", "function", "axes", "output")
 _RANGE_KEYS = ("from", "to", "count", "spacing")
+# What pictures say at the axes of a study of flows.
+_MEANINGS = {
+    "alpha": "α, scale of X0",
+    "log10_alpha": "log10 α, scale of X0",
+    "depth": "depth",
+    "dim": "n, dimension",
+    "max_steps": "most steps of the solver",
+    "noise": "noise of the targets",
+    "num_measurements": "m, number of measurements",
+    "rank": "rank",
+    "rtol": "tolerance of X, relative",
+    "seed": "seed of the problem",
+    "t1": "flow time",
+}
 
 
 @dataclass(frozen=True)
@@ -81,6 +95,10 @@ def read_study(path: Path) -> StudyFile:
         _known(variables, tuple(MEASURES), "[output] variables")
         function, static = _flow_function(text["problem"], text.get("flow", {}), axes, variables)
         outputs = {name: MEASURES[name].output for name in variables}
+        axes = {
+            name: sweeps.Axis(axis.values, description=_MEANINGS.get(name, ""))
+            for name, axis in axes.items()
+        }
     return StudyFile(function, axes, static, outputs, output.get("store"), output.get("chunk_size"))
 
 

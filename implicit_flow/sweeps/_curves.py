@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _BAND = (0.1, 0.9)
+_MOST_ROWS = 7
 
 
 def curves(dataset: "xarray.Dataset", variable: str, along: str, by: str | None = None) -> "Figure":
@@ -57,6 +58,9 @@ def curves(dataset: "xarray.Dataset", variable: str, along: str, by: str | None 
         axes.set_xticks(places, labels)
     elif spans_decades(places):
         axes.set_xscale("log")
+    if places.size > 1 and np.all(np.diff(places) < 0):
+        # As the axis was given, so that the map and the curves run the same way.
+        axes.invert_xaxis()
     if spans_decades(np.concatenate([reduction.answers.ravel(), reduction.failures.ravel()])):
         axes.set_yscale("log")
     axes.set_xlabel(axis_label(dataset, along))
@@ -108,7 +112,11 @@ def _legend(axes: "Axes", reduction: Reduction) -> None:
         Line2D([], [], color="none", marker=marker, markeredgecolor="black", label=text)
         for marker, text in counts_in_words(reduction)
     ]
-    axes.legend(handles=handles, fontsize="small", frameon=False)
+    # A long legend stands beside the panel, not on the curves.
+    beside = (
+        {"loc": "upper left", "bbox_to_anchor": (1.0, 1.0)} if len(handles) > _MOST_ROWS else {}
+    )
+    axes.legend(handles=handles, fontsize="small", frameon=False, **beside)
 
 
 def counts_in_words(reduction: Reduction) -> list[tuple[str, str]]:

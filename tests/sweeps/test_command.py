@@ -4,14 +4,17 @@ import os
 import signal
 import threading
 import time
+from types import SimpleNamespace
 
 import jax
 import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+import implicit_flow as imf
 from implicit_flow import sweeps
 from implicit_flow.cli import _sweep
+from implicit_flow.cli._measures import MEASURES
 from implicit_flow.cli._study import read_study
 
 
@@ -173,6 +176,23 @@ def test_a_study_of_flows(tmp_path, monkeypatch):
     assert set(ds.data_vars) == {
         "residual_norm", "nuclear_norm", "truth_error", "result", "seconds", "attempt",
     }  # fmt: skip
+
+
+def test_the_gap_is_a_bound_whatever_the_dual_and_sharp_at_the_minimum():
+    """Against the convex solver; the dual is drawn at random, and is worth nothing."""
+    problem = imf.problems.gaussian_sensing(6, 1, 12, key=jax.random.key(2))
+    least = imf.convex.min_nuclear_norm(problem)
+    dual = jax.random.normal(jax.random.key(3), (12,))
+    measure = jax.jit(lambda X: MEASURES["gap"].of(problem, SimpleNamespace(X=X, dual=dual)))
+    # The solver's point is exact to 1e-10, so is its range, and the fit with it.
+    assert 0 < measure(least.X) < 1e-6
+    # The planted point fits too, and is 2% above: so are the points between in proportion.
+    assert problem.ground_truth is not None
+    for share in (0.01, 1.0):
+        X = (1 - share) * least.X + share * problem.ground_truth
+        excess = float(jax.numpy.trace(X)) / least.value - 1
+        assert excess > 2e-2 * share
+        assert measure(X) >= excess * (1 - 1e-7)
 
 
 def test_processes_meet_as_told_or_as_slurm_tells(study, monkeypatch):

@@ -85,6 +85,21 @@ def test_scales_follow_the_numbers():
     assert axes.get_yscale() == "linear"
 
 
+def test_curves_run_the_way_the_axis_was_given():
+    ds = dataset_of([1.0, 2.0, 3.0], np.zeros(3), log10_alpha=[-1.0, -3.0, -5.0])
+    assert sweeps.curves(ds, "gap", "log10_alpha").axes[0].xaxis_inverted()
+    ds = ds.assign_coords(log10_alpha=[-5.0, -3.0, -1.0])
+    assert not sweeps.curves(ds, "gap", "log10_alpha").axes[0].xaxis_inverted()
+
+
+def test_a_long_legend_hides_no_curve():
+    ds = dataset_of(np.ones((2, 12)), np.zeros((2, 12)), alpha=[1.0, 2.0], m=np.arange(12))
+    figure = sweeps.curves(ds, "gap", "alpha", by="m")
+    figure.draw_without_rendering()
+    axes = figure.axes[0]
+    assert axes.get_legend().get_window_extent().x0 >= axes.get_window_extent().x1
+
+
 def test_words_as_an_axis():
     ds = dataset_of([1.0, 2.0], [0, 0], name=np.asarray(["one", "two"], dtype=object))
     axes = sweeps.curves(ds, "gap", "name").axes[0]
