@@ -66,7 +66,7 @@ def limit(
     problem: Problem,
     flow: AbstractFlow | None = None,
     *,
-    log10_alphas: Sequence[float] | ArrayLike | None = None,
+    log10_alphas: Sequence[float | int] | ArrayLike | None = None,
     rtol: float | None = None,
     init: Any = None,
     solver: Any = None,
@@ -176,12 +176,15 @@ def _at_scale(problem: Problem, flow: AbstractFlow, **options: Any) -> Callable[
     if not flow.needs_alpha:
         return lambda value: simulate(problem, flow, throw=False, **options)
 
-    @eqx.filter_jit
-    def compiled(problem: Problem, value: Array) -> Solution:
-        return simulate(problem, flow, log10_alpha=value, throw=False, **options)
-
     dtype = problem.measurement.dtype
-    return lambda value: compiled(problem, jnp.asarray(value, dtype))
+    return lambda value: _compiled(problem, flow, jnp.asarray(value, dtype), options)
+
+
+@eqx.filter_jit
+def _compiled(
+    problem: Problem, flow: AbstractFlow, value: Array, options: dict[str, Any]
+) -> Solution:
+    return simulate(problem, flow, log10_alpha=value, throw=False, **options)
 
 
 def limit_error(
@@ -219,11 +222,14 @@ def limit_error(
     if before + last <= first + 2 * middle + final:
         # Nothing moved over two rungs but what the solver's own error explains.
         return before + last + final
-    last += middle + final
     # What moved before in other directions than of late belongs to terms that are gone already.
+    # Where the last distance is explained by the solver's own errors it has no direction.
     earlier, later = Xs[-3] - Xs[-2], Xs[-2] - Xs[-1]
-    aligned = float(jnp.sum(earlier * later) / jnp.maximum(jnp.linalg.norm(later), 1e-300)) / size
-    before = max(min(before, aligned) - first - middle, 0.0)
+    recent = float(jnp.linalg.norm(later))
+    if recent > 2 * (middle + final) * size:
+        before = min(before, float(jnp.sum(earlier * later)) / (recent * size))
+    before = max(before - first - middle, 0.0)
+    last += middle + final
     exponent = _exponent(ladder[-3:], before / last)
     if exponent is None:
         return math.inf
