@@ -67,7 +67,7 @@ log10_alphas = [-2, -6, -12] if FAST else [-1, -2, -3, -4, -6, -8, -12]
 counts = [6, 12, 24] if FAST else [3, 6, 9, 12, 15, 18, 21, 24]
 axes = {
     "log10_alpha": sweeps.Axis(log10_alphas, description=r"$\log_{10}\alpha$, scale of X0"),
-    "m": sweeps.Axis(counts, description="measurements"),
+    "m": sweeps.Axis(counts, description=f"measurements m, where n = {DIM}"),
     "seed": range(2 if FAST else 4),
 }
 ds = imf.sweep(cell, axes)
@@ -94,7 +94,9 @@ minimum = xr.DataArray(
 )  # fmt: skip
 gap = ds.nuclear_norm / minimum - 1
 # Below the accuracy that was asked of X a gap is no longer a number.
-ds["gap"] = gap.clip(min=1e-6).assign_attrs(description="nuclear norm above the minimum, relative")
+ds["gap"] = gap.clip(min=1e-6).assign_attrs(
+    description="nuclear norm above the minimum, relative (1e-6 stands for less)"
+)
 gap.median("seed").to_pandas()
 
 # %% [markdown]

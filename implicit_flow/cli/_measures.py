@@ -73,10 +73,7 @@ MEASURES = {
     "gap": Measure(
         _gap,
         # Without any lower bound the gap is infinite, and that is the answer.
-        sweeps.Output(
-            description="gap: nuclear norm at most this far above the minimum, relative",
-            may_be_nonfinite=True,
-        ),
+        sweeps.Output(description="gap to the minimum, at most, relative", may_be_nonfinite=True),
     ),
     "truth_error": Measure(
         _truth_error, sweeps.Output(description="distance from the planted X, relative, Frobenius")

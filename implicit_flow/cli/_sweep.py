@@ -100,8 +100,13 @@ def run(
             force_resume=force_resume,
             **common,
         )
-        if jax.process_index() == 0:
+        if jax.process_count() == 1:
             typer.echo(_summary(where))
+        else:
+            share = f"process {jax.process_index() + 1} of {jax.process_count()}"
+            typer.echo(
+                f"{share} has done its share. When all have: implicit-flow sweep status {where}"
+            )
 
 
 @app.command()

@@ -1,5 +1,6 @@
 """Medians with quantile bands along one axis."""
 
+import textwrap
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
 _BAND = (0.1, 0.9)
 _MOST_ROWS = 7
+_LABEL_WIDTH = 48
 
 
 def curves(dataset: "xarray.Dataset", variable: str, along: str, by: str | None = None) -> "Figure":
@@ -138,7 +140,7 @@ def counts_in_words(reduction: Reduction) -> list[tuple[str, str]]:
 
 
 def axis_label(dataset: "xarray.Dataset", name: str) -> str:
-    """The description, or else the name, with the unit.
+    """The description, or else the name, with the unit, on as many lines as it needs.
 
     Args:
         dataset: what holds it.
@@ -149,7 +151,8 @@ def axis_label(dataset: "xarray.Dataset", name: str) -> str:
     """
     attributes = dataset[name].attrs
     text = attributes.get("description", name)
-    return f"{text} ({attributes['units']})" if attributes.get("units") else text
+    label = f"{text} ({attributes['units']})" if attributes.get("units") else text
+    return textwrap.fill(label, _LABEL_WIDTH)
 
 
 def _short(value: object) -> str:

@@ -45,7 +45,7 @@ def heat_map(dataset: "xarray.Dataset", variable: str, x: str, y: str) -> "Figur
     axes.set_facecolor("#D0D0D0")
     norm = LogNorm() if spans_decades(medians) else Normalize()
     mesh = axes.pcolormesh(np.ma.masked_invalid(medians), norm=norm, cmap="viridis")
-    figure.colorbar(mesh, ax=axes, label=f"median of {axis_label(dataset, variable)}")
+    figure.colorbar(mesh, ax=axes, label=axis_label(dataset, variable))
     all_failed = (reduction.failed > 0) & np.isnan(medians)
     _crosses(axes, (reduction.failed > 0) & ~all_failed, 5.0)
     _crosses(axes, all_failed, 11.0)
@@ -58,7 +58,7 @@ def heat_map(dataset: "xarray.Dataset", variable: str, x: str, y: str) -> "Figur
     axes.set_xlabel(axis_label(dataset, x))
     axes.set_ylabel(axis_label(dataset, y))
     words = [f"{'× ' if marker else ''}{text}" for marker, text in counts_in_words(reduction)]
-    repeated = [f"median of {reduction.count} cells each"] if reduction.count > 1 else []
+    repeated = [f"medians of {reduction.count} cells"] if reduction.count > 1 else []
     axes.set_title(", ".join([*repeated, *words]), fontsize="medium")
     return figure
 

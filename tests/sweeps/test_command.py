@@ -2,6 +2,9 @@
 
 import os
 import signal
+import socket
+import subprocess
+import sys
 import threading
 import time
 from types import SimpleNamespace
@@ -9,6 +12,7 @@ from types import SimpleNamespace
 import jax
 import numpy as np
 import pytest
+import xarray
 from typer.testing import CliRunner
 
 import implicit_flow as imf
@@ -211,6 +215,42 @@ def test_processes_meet_as_told_or_as_slurm_tells(study, monkeypatch):
     monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "1")
     assert call(study, "--dry-run").exit_code == 0
     assert met == []
+
+
+def test_two_processes_on_one_machine_share_a_study(study):
+    """The two commands of the page on sweeps, against one process that does it all."""
+    with socket.socket() as probe:
+        probe.bind(("localhost", 0))
+        port = probe.getsockname()[1]
+    command = [
+        sys.executable, "-c", "from implicit_flow.cli import main; main()", "sweep", "study.toml",
+        "--coordinator", f"localhost:{port}", "--processes", "2", "--process",
+    ]  # fmt: skip
+    pair = [
+        subprocess.Popen(
+            [*command, str(process)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "JAX_PLATFORMS": "cpu"},
+        )
+        for process in range(2)
+    ]
+    for number, process in enumerate(pair, 1):
+        out, err = process.communicate(timeout=120)
+        assert process.returncode == 0, err
+        assert f"process {number} of 2 has done its share" in out
+    status = sweeps.status("well.zarr")
+    assert (status.done, status.damaged) == (21, 0)
+    assert {run["process"] for run in status.runs} == {0, 1}
+    # Each did some, and none did what the other did.
+    assert np.all(sweeps.load("well.zarr")["attempt"] == 1)
+    alone = call(study, "--quiet", "--store", "alone.zarr")
+    assert alone.exit_code == 0, alone.output
+    both, one = (sweeps.load(name).load() for name in ("well.zarr", "alone.zarr"))
+    xarray.testing.assert_identical(
+        both.drop_vars(["seconds", "attempt"]), one.drop_vars(["seconds", "attempt"])
+    )
 
 
 def test_a_schedulers_terminate_is_an_interruption(tmp_path, monkeypatch):
