@@ -69,7 +69,7 @@ EVERYDAY = Scale(
     scipy_seconds=2.0,
     overhead_chunks=(2, 4),
     memory_cells=(1_000,),
-    devices=(1, 2),
+    devices=(2,),
 )
 SCALE = FULL
 # The relative residual at which the baselines may stop; the sweep's own cells go further, to rest.
@@ -348,6 +348,17 @@ def strategies_part():
     }
 
 
+def cost_part():
+    """How the time of a cell depends on alpha: what `flow_cost` of the command line rests on."""
+    axes = {"log10_alpha": SCALE.log10_alphas[::3], "seed": range(SCALE.seeds // 2)}
+    ds = time_sweep(flow_cell, axes, chunk_size=1, threads=1).dataset
+    return {
+        "log10_alphas": list(axes["log10_alpha"]),
+        "median_seconds": ds["seconds"].median("seed").values.tolist(),
+        "median_steps": ds["num_steps"].median("seed").values.tolist(),
+    }
+
+
 CHUNK_SECONDS, CHUNK_CELLS = 0.1, 4
 
 
@@ -483,6 +494,7 @@ def devices_part(devices):
 PARTS = {
     "grid": grid_part,
     "strategies": strategies_part,
+    "cost": cost_part,
     "overhead": overhead_part,
     "memory": memory_part,
     "scaling": scaling_part,

@@ -84,7 +84,8 @@ def run(
         where = store or read.store or f"runs/{study.stem}.zarr"
         common: dict[str, Any] = {
             "static": read.static,
-            "chunk_size": chunk_size or read.chunk_size,
+            "chunk_size": read.chunk_size if chunk_size is None else chunk_size,
+            "cost": read.cost,
             "threads": threads,
         }
         if dry_run:

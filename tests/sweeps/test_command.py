@@ -19,7 +19,7 @@ import implicit_flow as imf
 from implicit_flow import sweeps
 from implicit_flow.cli import _sweep
 from implicit_flow.cli._measures import MEASURES
-from implicit_flow.cli._study import read_study
+from implicit_flow.cli._study import flow_cost, read_study
 
 
 FUNCTION = """
@@ -180,6 +180,15 @@ def test_a_study_of_flows(tmp_path, monkeypatch):
     assert set(ds.data_vars) == {
         "residual_norm", "nuclear_norm", "truth_error", "result", "seconds", "attempt",
     }  # fmt: skip
+
+
+def test_smaller_starts_are_expected_to_cost_more():
+    """On a scale of its own, whichever way the start is given."""
+    costs = [flow_cost(log10_alpha=exponent, seed=3) for exponent in (0.0, -1.0, -12.0, -300.0)]
+    assert sorted(costs) == costs
+    assert costs[0] > 0
+    assert flow_cost(alpha=1e-12) == pytest.approx(costs[2], rel=1e-12)
+    assert flow_cost(seed=1) == flow_cost(seed=2) > 0
 
 
 def test_the_gap_is_a_bound_whatever_the_dual_and_sharp_at_the_minimum():
