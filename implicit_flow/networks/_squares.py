@@ -9,7 +9,7 @@ from jaxtyping import Array, Float
 
 
 # Below this the squares stay in the cache, and are better formed once.
-FEWEST_ENTRIES = 2**19
+FEWEST_ENTRIES = 2**16
 # Rows whose squares are formed at a time: these stay in the cache.
 _ROWS = 100
 
