@@ -226,7 +226,8 @@ def limit_error(
     # Where the last distance is explained by the solver's own errors it has no direction.
     earlier, later = Xs[-3] - Xs[-2], Xs[-2] - Xs[-1]
     recent = float(jnp.linalg.norm(later))
-    if recent > 2 * (middle + final) * size:
+    moved = recent > 2 * (middle + final) * size
+    if moved:
         before = min(before, float(jnp.sum(earlier * later)) / (recent * size))
     before = max(before - first - middle, 0.0)
     last += middle + final
@@ -234,7 +235,7 @@ def limit_error(
     if exponent is None:
         return math.inf
     shrinkage = 10.0 ** (exponent / 2 * (ladder[-1] - ladder[-2]))
-    if shrinkage > _SLOWEST:
+    if moved and shrinkage > _SLOWEST:
         # Three rungs this close cannot tell one slow term from the sum of two.
         return math.inf
     return last * shrinkage / (1 - shrinkage) + final

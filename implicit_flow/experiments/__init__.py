@@ -25,7 +25,9 @@ where a run diverged or ended at a limit that was set for it, the outcome is "un
 computed from the data, so that a run may disagree with what was published, and then says so.
 
 Nothing happens at import, and neither xarray nor matplotlib is imported at the top of a module.
-`tests/experiments` runs the tiny setting of every module and holds it to this page.
+`tests/experiments` runs the tiny setting of every module and holds it to this page, and its numbers
+to `tests/experiments/claims/NAME.py`, whose `check(ds)` asserts what a theorem fixes, against the
+oracles.
 """
 
 import ast

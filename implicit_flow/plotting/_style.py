@@ -49,12 +49,16 @@ _SETTINGS = {
 
 
 @contextmanager
-def figure(rows: int = 1, *, height: float = 4.6) -> Iterator[tuple["Figure", Any]]:
-    """A figure in the style of the library, with panels one above the other.
+def figure(
+    rows: int = 1, columns: int = 1, *, height: float = 4.6, width: float = 8.0
+) -> Iterator[tuple["Figure", Any]]:
+    """A figure in the style of the library.
 
     Args:
-        rows: the number of panels; they share their horizontal axis.
-        height: of the figure, in inches; it is 8 wide.
+        rows: of panels; those of one column share their horizontal axis.
+        columns: of panels.
+        height: of the figure, in inches.
+        width: of the figure, in inches.
 
     Yields:
         The figure, and its panel or array of panels.
@@ -72,8 +76,8 @@ def figure(rows: int = 1, *, height: float = 4.6) -> Iterator[tuple["Figure", An
         ) from error
     # The settings are read while artists are made, and are restored afterwards.
     with matplotlib.rc_context(cast(Any, _SETTINGS)):
-        drawn = Figure(figsize=(8, height), layout="constrained")
-        yield drawn, drawn.subplots(rows, 1, sharex=True)
+        drawn = Figure(figsize=(width, height), layout="constrained")
+        yield drawn, drawn.subplots(rows, columns, sharex="col")
 
 
 def alpha_axis(axes: "Axes", log10_alphas: Float[np.ndarray, " k"]) -> Float[np.ndarray, " k"]:

@@ -1,9 +1,11 @@
 """Every module of experiments keeps what their page promises, and runs from the command line."""
 
+import importlib.util
 import inspect
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import jax
 import pytest
@@ -26,6 +28,16 @@ def _as_users_run_it():
 
 def command(*arguments):
     return CliRunner().invoke(app, ["experiments", *map(str, arguments)])
+
+
+def check_of(name):
+    """What `claims/NAME.py` holds the numbers of an experiment to: theorems, and the oracles."""
+    file = Path(__file__).parent / "claims" / f"{name.replace('-', '_')}.py"
+    assert file.is_file(), f"{name} has no tests/experiments/claims/{file.name}"
+    spec = importlib.util.spec_from_file_location(f"claims_{file.stem}", file)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.check
 
 
 def is_drawn(axis):
@@ -65,6 +77,7 @@ def test_the_tiny_setting_runs_from_the_command_line(name, tmp_path):
         for fact in ("claim", "hypotheses", "source"):
             assert ds.attrs[fact] == facts[fact] == getattr(module, fact.upper())
         figure = module.plot(ds.load())
+    check_of(name)(ds)
     assert figure.axes
     assert all(is_drawn(axis) for axis in figure.axes)
     assert (folder / "figure.png").stat().st_size > 1000
@@ -75,6 +88,12 @@ def test_the_tiny_setting_runs_from_the_command_line(name, tmp_path):
     assert again.exit_code != 0
     assert "--force" in again.stderr
     assert (folder / "outcome.json").read_bytes() == before
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", NAMES)
+def test_the_quick_setting_keeps_the_claim_to_its_numbers(name):
+    check_of(name)(experiments.load(name).run(setting="quick"))
 
 
 def test_list_names_all_and_imports_none():
