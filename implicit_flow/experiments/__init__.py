@@ -61,7 +61,7 @@ def load(name: str) -> ModuleType:
         Its module.
 
     Raises:
-        ValueError: if there is no such experiment; the message offers the nearest name.
+        ValueError: if there is no such experiment; the message offers the nearest names.
 
     Example:
         >>> from implicit_flow import experiments
@@ -70,8 +70,8 @@ def load(name: str) -> ModuleType:
     """
     known, wanted = names(), name.replace("_", "-")
     if wanted not in known:
-        near = difflib.get_close_matches(wanted, known, n=1, cutoff=0.4)
-        guess = f"Did you mean `{near[0]}`? " if near else ""
+        near = difflib.get_close_matches(wanted, known, n=3, cutoff=0.5)
+        guess = f"Did you mean {' or '.join(f'`{one}`' for one in near)}? " if near else ""
         raise ValueError(
             f"Argument `name` must be the name of an experiment, but is {name!r}. {guess}"
             "`implicit-flow experiments list` shows all of them."
@@ -91,6 +91,27 @@ def summary(name: str) -> str:
     file = Path(__path__[0]) / f"{name.replace('-', '_')}.py"
     docstring = ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or ""
     return docstring.partition("\n")[0]
+
+
+def facts(name: str) -> dict[str, str]:
+    """What an experiment states about itself, without importing it.
+
+    Args:
+        name: with hyphens.
+
+    Returns:
+        `summary`, `claim`, `hypotheses` and `source`; empty where there is no such experiment.
+    """
+    if name not in names():
+        return {}
+    file = Path(__path__[0]) / f"{name.replace('-', '_')}.py"
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    found = {"summary": (ast.get_docstring(tree) or "").partition("\n")[0]}
+    for node in tree.body:
+        target = node.targets[0] if isinstance(node, ast.Assign) else None
+        if isinstance(target, ast.Name) and target.id in ("CLAIM", "HYPOTHESES", "SOURCE"):
+            found[target.id.lower()] = ast.literal_eval(node.value)
+    return found
 
 
 def __getattr__(name: str) -> Any:
