@@ -31,8 +31,8 @@ SOURCE = "Neyshabur, Tomioka, Srebro, In search of the real inductive bias (2015
 SETTINGS: dict[str, dict[str, Any]] = {
     "tiny": {"widths": (4, 32), "num_steps": 60, "seeds": 1, "limit": 200},
     "quick": {
-        "widths": tuple(2**k for k in range(3, 13)),
-        "num_steps": 6000,
+        "widths": tuple(2**k for k in range(3, 11)),
+        "num_steps": 3000,
         "seeds": 3,
         "limit": 10_000,
     },

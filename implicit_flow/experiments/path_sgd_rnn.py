@@ -49,11 +49,11 @@ SOURCE = "Neyshabur, Wu, Salakhutdinov, Srebro, Path-normalized optimization of 
 SETTINGS: dict[str, dict[str, Any]] = {
     "tiny": {"width": 8, "num_steps": 12, "exponents": (1, 2), "seeds": 2, "length": 8},
     "quick": {
-        "width": 64,
-        "num_steps": 3000,
+        "width": 32,
+        "num_steps": 600,
         "exponents": (-0.5, 0, 0.5),
         "seeds": 3,
-        "length": 25,
+        "length": 10,
     },
     "full": {
         "width": 512,
@@ -273,7 +273,7 @@ def table(ds: "xarray.Dataset") -> "xarray.Dataset":
         Mean and spread over the seeds, for each model.
     """
     last = ds.isel(step=-1)
-    spread = last.test_loss.std("seed", ddof=1) if ds.size["seed"] > 1 else 0 * last.learning_rate
+    spread = last.test_loss.std("seed", ddof=1) if ds.sizes["seed"] > 1 else 0 * last.learning_rate
     return last[["learning_rate", "is_inside"]].assign(
         test_loss=last.test_loss.mean("seed"),
         spread=spread,

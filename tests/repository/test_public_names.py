@@ -64,6 +64,9 @@ CALLS = {
     "convex.min_frobenius": "problem",
     "convex.min_l1": "problem",
     "convex.min_l2": "problem",
+    "convex.trace_norm": "W",
+    "convex.weighted_trace_norm": "W, p, q",
+    "convex.max_norm": "W",
     "convex.dual_bound": "problem, nu",
     "convex.duality_gap": "problem, X, nu",
     "closed_forms.single_measurement": "problem, *, alpha, log10_alpha, init, t",
@@ -102,6 +105,7 @@ ATTRIBUTES = {
         "verdict"
     ),
     "convex.ConvexSolution": "X dual value gap",
+    "convex.MatrixNorm": "value lower_bound gap U V dual row_weights column_weights",
 }
 
 # Names that are neither called nor looked into here.
