@@ -302,8 +302,9 @@ def _outcome(ds: "xarray.Dataset") -> dict[str, str]:
         f"{apart:.1e}. Ratings ({ds.attrs['data']}), lambda {float(small.penalty):g}: from k = "
         f"{first}, where rank k may fit, to {last} the trace norm goes {norm[0]:.4g} -> "
         f"{norm[1]:.4g} and the test error {error[0]:.3f} -> {error[1]:.3f} (least "
-        f"{float(small.test_error.min()):.3f} at k = {best_k}). Bounded factors: {100 * few:.0f}% of descents end above the minimum at d = "
-        f"{int(ds.columns[0])}, {100 * trapped:.0f}% at d > {ds.attrs['side']}."
+        f"{float(small.test_error.min()):.3f} at k = {best_k}). Bounded factors: {100 * few:.0f}% "
+        f"of descents end above the minimum at d = {int(ds.columns[0])}, {100 * trapped:.0f}% at "
+        f"d > {ds.attrs['side']}."
     )
     if apart > room or trapped > 0 or (grew and (norm[1] > norm[0] or fall < -2 * spread)):
         outcome = "fails"
