@@ -17,7 +17,7 @@ from ._congruence import by_congruence
 from ._results import RESULTS, select
 from ._solution import Solution
 from ._types import RealLike, Scalar
-from .flows import AbstractFlow, FactorFlow, MatrixFlow, Path, integrate
+from .flows import AbstractFlow, FactorFlow, MatrixFlow, MirrorFlow, Path, integrate
 from .problems import Problem
 from .solvers import ResidualRadau
 
@@ -47,10 +47,12 @@ def simulate(
         problem: what to fit.
         flow: how the unknown moves; `flows.FactorFlow()` if None.
         alpha: the scale of X0 = alpha X~; that of U0 is its square root. Exactly one of `alpha`
-            and `log10_alpha` is given; neither for `flows.EuclideanFlow`.
+            and `log10_alpha` is given; neither for `flows.EuclideanFlow`, nor for
+            `flows.MirrorFlow` with a potential that starts at 0.
         log10_alpha: its logarithm to base 10; -3000 is an ordinary value.
         init: the parameter at scale one: U~ (n, d) with X~ = U~ U~' for the factor flow, u~ (n,)
-            with x~ = u~^N for vector flows, W~ (N, n, n) for the deep one. None for the identity.
+            with x~ = u~^N for Hadamard flows, x~ or x0 itself (n,) for `flows.MirrorFlow`,
+            W~ (N, n, n) for the deep one. None for the identity.
         t1: final time, positive; None to integrate until the flow is at rest.
         solver: `solvers.ResidualRadau(...)` or any Diffrax solver for ordinary differential
             equations; None for the one that measured best for this flow.
@@ -317,10 +319,12 @@ def notes(flow: AbstractFlow, problem: Problem, init: Any) -> tuple[str, ...]:
 
 
 def repr_of(flow: AbstractFlow) -> str:
-    """A short name of a flow: its class, and its depth or rank."""
+    """A short name of a flow: its class, and its depth, rank or potential."""
     facts = [
         f"{name}={value}"
         for name in ("rank", "depth")
         if (value := getattr(flow, name, None)) is not None
     ]
+    if isinstance(flow, MirrorFlow):
+        facts.append(type(flow.potential).__name__)
     return f"{type(flow).__name__}({', '.join(facts)})"

@@ -48,7 +48,12 @@ CALLS = {
     "flows.HadamardFlow": "depth",
     "flows.SignedHadamardFlow": "depth",
     "flows.DeepFlow": "depth",
+    "flows.MirrorFlow": "potential",
     "flows.SteeredFlow": "steering",
+    "flows.potentials.Quadratic": "",
+    "flows.potentials.Entropy": "",
+    "flows.potentials.Hypentropy": "beta",
+    "flows.potentials.PNorm": "p",
     "simulate": (
         "problem, flow, *, alpha, log10_alpha, init, t1, solver, rtol, saveat, max_steps, adjoint, "
         "progress, throw"
@@ -140,7 +145,15 @@ OTHERS = ["__version__", "RESULTS", "AbstractLoss", "AbstractFlow", "plotting"]
 FAMILIES = {
     "AbstractMeasurement": ["Dense", "Entry", "RankOne", "Diagonal", "Commuting", "Function"],
     "AbstractLoss": ["Squared", "WeightedSquared", "Huber", "LogCosh", "Logistic", "Exponential"],
-    "AbstractFlow": ["Factor", "Matrix", "Euclidean", "Hadamard", "SignedHadamard", "Deep"],
+    "AbstractFlow": [
+        "Factor",
+        "Matrix",
+        "Euclidean",
+        "Hadamard",
+        "SignedHadamard",
+        "Deep",
+        "Mirror",
+    ],
 }
 SUFFIX = {"AbstractMeasurement": "Measurement", "AbstractLoss": "", "AbstractFlow": "Flow"}
 HOME = {"AbstractMeasurement": "measurements", "AbstractLoss": "losses", "AbstractFlow": "flows"}
