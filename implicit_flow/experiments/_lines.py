@@ -44,7 +44,7 @@ def predictors(num_inputs: int, width: int, key: Any) -> dict[str, tuple[int, bo
             True,
             lambda w, x: x @ w.reshape(num_inputs, num_inputs) @ x,
         ),
-        "fixed ReLU features": (width, True, lambda w, x: w @ jax.nn.relu(fixed @ x + shift)),
+        "fixed features": (width, True, lambda w, x: w @ jax.nn.relu(fixed @ x + shift)),
         "product of weights": (layer + width, False, lambda w, x: two_layers(w, x, lambda h: h)),
         "ReLU network": (layer + width, False, lambda w, x: two_layers(w, x, jax.nn.relu)),
         "tanh network": (layer + width, False, lambda w, x: two_layers(w, x, jnp.tanh)),

@@ -55,14 +55,14 @@ SETTINGS: dict[str, dict[str, Any]] = {
     },
     "quick": {
         "all_tables_to": 4,
-        "most_inputs": 8,
+        "most_inputs": 9,
         "faces": 4,
         "polytopes": 3,
         "num_points": 20_000,
-        "num_labels": 100,
-        "widths": (1, 2, 4, 6, 8, 10, 12, 16, 24, 32),
+        "num_labels": 200,
+        "widths": (1, 2, 4, 8, 12, 16, 20, 24, 32, 48),
         "repeats": 5,
-        "num_steps": 4000,
+        "num_steps": 6000,
         "num_lines": 200,
     },
     "full": {
@@ -81,7 +81,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
 # Of the points whose labels are random, and of the predictors on lines.
 _DIM, _WIDTH = 8, 6
 _FUNCTIONS = ("parity", "random table", "two halfspaces", "majority")
-_KERNELS = {"gaussian": _margins.gaussian, "ReLU": _margins.arc_cosine}
+_KERNELS = {"Gaussian": _margins.gaussian, "ReLU": _margins.arc_cosine}
 # Inside and outside of a union of polytopes, in the unit square.
 _MARGIN = 0.02
 _GRID = 81
@@ -254,8 +254,10 @@ def _all_margins(most: int, random: np.random.Generator) -> dict[str, np.ndarray
     for k, d in enumerate(range(2, most + 1)):
         points = _gates.cube(d)
         ones = (points > 0).sum(axis=1)
-        first, second = random.standard_normal((2, d))
-        both = (points @ first > -0.3) & (points @ second > -0.3)
+        both = np.zeros(2**d, bool)
+        while not 0.2 <= both.mean() <= 0.8:
+            first, second = random.standard_normal((2, d))
+            both = (points @ first > -0.5) & (points @ second > -0.5)
         truths = (ones % 2 == 1, random.random(2**d) < 0.5, both, ones > d / 2)
         for j, kernel in enumerate(_KERNELS.values()):
             matrix = kernel(points)
@@ -298,8 +300,8 @@ def _outcome(ds: "xarray.Dataset") -> dict[str, str]:
     sides = int(ds.wrong_side.sum()) == 0
     bent = ds.share_not_convex.max("loss").values > 0
     convex = bool((bent == (ds.is_affine.values == 0)).all())
-    low = ds.margin_at_least.sel(function="parity", kernel="gaussian").values
-    high = ds.margin_at_most.sel(function="parity", kernel="gaussian").values
+    low = ds.margin_at_least.sel(function="parity", kernel="Gaussian").values
+    high = ds.margin_at_most.sel(function="parity", kernel="Gaussian").values
     # Exponential: each further input costs at least a third.
     shrinks = bool((high[1:] < low[:-1] / 1.5).all())
     fitted, enough = ds.fitted.mean("draw"), ds.parameters >= 1.5 * ds.attrs["num_labels"]
@@ -372,7 +374,7 @@ def _draw_union(axis: "Axes", ds: "xarray.Dataset") -> None:
 def _draw_margins(axis: "Axes", ds: "xarray.Dataset") -> None:
     shown = (("parity", COLORS[0]), ("random table", COLORS[1]), ("two halfspaces", COLORS[2]))
     for name, color in shown:
-        for kernel, style in (("gaussian", "o-"), ("ReLU", "s--")):
+        for kernel, style in (("Gaussian", "o-"), ("ReLU", "s--")):
             values = ds.margin_at_least.sel(function=name, kernel=kernel)
             axis.plot(ds.d, values, style, color=color, label=f"{name}, {kernel} kernel")
     axis.plot(ds.d, ds.network_margin, "x:", color=GRAY, label="parity, $d$ ReLU units")
@@ -404,5 +406,6 @@ def _draw_bends(axis: "Axes", ds: "xarray.Dataset") -> None:
     axis.set_xticks(places, [str(name).replace(" ", "\n", 1) for name in ds.predictor.values])
     axis.tick_params(axis="x", labelsize=11)
     axis.set(ylabel="lines on which it is not convex, %", ylim=(0, 128))
+    axis.set_yticks(range(0, 101, 20))
     axis.set_title("affine in $w$ (left three) and not (right three)")
     axis.legend(ncols=2, fontsize=11, loc="upper left")

@@ -145,7 +145,7 @@ def run(
     ).reshape(examples.shape)
     say("networks trained")
     chosen = np.array([found[w].outputs for w in np.ndindex(*shape)]).reshape(examples.shape)
-    fields = ("length", "mistakes", "index")
+    fields = ("length", "mistakes", "number")
     details = {
         name: np.array([getattr(found[w], name) for w in np.ndindex(*shape)]).reshape(shape)
         for name in fields
@@ -162,7 +162,7 @@ def run(
             "network_mistakes": (axes, (examples * (said != every)).sum(axis=-1)),
             "mistakes": (axes, details["mistakes"]),
             "length": (axes, details["length"]),
-            "program_number": (axes, details["index"]),
+            "program_number": (axes, details["number"]),
             "bound": (axes, np.where(details["mistakes"] == 0, bound, np.nan)),
             "examples": ((*axes, "point"), examples),
             "labels": (("function", "point"), labels),
@@ -341,6 +341,7 @@ def plot(ds: "xarray.Dataset") -> "Figure":
         axes[1].plot(ds.instructions, ds.programs, "o-", color=COLORS[0], label="programs to run")
         axes[1].plot(ds.instructions, ds.distinct, "s-", color=COLORS[2], label="functions")
         axes[1].set(yscale="log", xlabel=r"longest program, $\ell$ instructions", ylabel="number")
+        axes[1].set_xticks(ds.instructions.values)
         axes[1].set_title("the search")
         axes[1].legend(loc="upper left")
         places = np.arange(ds.sizes["learner"])

@@ -31,7 +31,7 @@ def check(ds):
     # Parity is an eigenvector of the Gaussian kernel, a product over the inputs: with sigma^2 = d
     # the margin is ((1 - exp(-2 / d)) / 2)^(d/2).
     exact = ((1 - np.exp(-2 / ds.d.values)) / 2) ** (ds.d.values / 2)
-    found = low.sel(function="parity", kernel="gaussian").values
+    found = low.sel(function="parity", kernel="Gaussian").values
     np.testing.assert_allclose(found, exact, rtol=1e-6)
     # A network of d units loses a power of d: here at most like d^-2.
     ratio = float(ds.network_margin[-1] / ds.network_margin[0])
