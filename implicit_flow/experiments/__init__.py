@@ -108,9 +108,10 @@ def facts(name: str) -> dict[str, str]:
     tree = ast.parse(file.read_text(encoding="utf-8"))
     found = {"summary": (ast.get_docstring(tree) or "").partition("\n")[0]}
     for node in tree.body:
-        target = node.targets[0] if isinstance(node, ast.Assign) else None
-        if isinstance(target, ast.Name) and target.id in ("CLAIM", "HYPOTHESES", "SOURCE"):
-            found[target.id.lower()] = ast.literal_eval(node.value)
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+            target = node.targets[0].id
+            if target in ("CLAIM", "HYPOTHESES", "SOURCE"):
+                found[target.lower()] = ast.literal_eval(node.value)
     return found
 
 

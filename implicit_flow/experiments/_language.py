@@ -134,14 +134,14 @@ class Found(NamedTuple):
 
     Attributes:
         length: instructions of the program.
-        index: of the program, among those of its length.
+        number: of the program, among those of its length.
         mistakes: on the examples.
         bits: of the program and of its mistakes.
         outputs: of the program on every input, shape (2^d,).
     """
 
     length: int
-    index: int
+    number: int
     mistakes: int
     bits: float
     outputs: np.ndarray

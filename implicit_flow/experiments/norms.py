@@ -139,9 +139,9 @@ def run(
     else:
         ratings = jester(data_dir, size["num_users"], _SHARE, random)
     shape = ratings.values.shape
+    ranks_here = tuple(k for k in size["ranks"] if k <= min(shape))
     path = {}
     for penalty in size["penalties"]:
-        ranks_here = tuple(k for k in size["ranks"] if k <= min(shape))
         path[penalty] = rank_path(ratings, ranks_here, penalty, np.random.default_rng(seed))
         last = path[penalty][-1]
         say(f"lambda {penalty:g}: test error {last['test_error']:.3f} at rank {ranks_here[-1]}")

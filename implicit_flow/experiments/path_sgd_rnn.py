@@ -297,6 +297,7 @@ def plot(ds: "xarray.Dataset") -> "Figure":
             axis.plot(ds.step, curves.mean("seed"), color=color, label=names[method])
             low, high = curves.min("seed"), curves.max("seed")
             axis.fill_between(ds.step, low, high, color=color, alpha=0.2, linewidth=0)
-        axis.set(xlabel="step", ylabel=ds.attrs["unit"], title=ds.attrs["task"])
+        axis.set(xlabel="step", ylabel=ds.attrs["unit"], yscale="log")
+        axis.set_title(f"{ds.attrs['task']}, {ds.attrs['width']} hidden units")
         axis.legend()
     return fig

@@ -68,8 +68,8 @@ SETTINGS: dict[str, dict[str, Any]] = {
     },
 }
 _DELTA = 0.05
-# The domain of the table: 3 bits, 8 inputs, 256 functions; the first 4 inputs are seen.
-_TABLE_INPUTS, _SEEN = 3, 4
+# The domain of the table: 3 bits, 8 inputs, 256 functions; these 4 inputs are seen.
+_TABLE_INPUTS, _SEEN = 3, (0, 1, 3, 7)
 # Functions of this many instructions or fewer count as short there.
 _SHORT = 4
 _TABLE_LEARNERS = ("shortest program", "ReLU network", "nearest input", "most frequent label")
@@ -145,7 +145,7 @@ def run(
     ).reshape(examples.shape)
     say("networks trained")
     chosen = np.array([found[w].outputs for w in np.ndindex(*shape)]).reshape(examples.shape)
-    fields = ("length", "mistakes", "index")
+    fields = ("length", "mistakes", "number")
     details = {
         name: np.array([getattr(found[w], name) for w in np.ndindex(*shape)]).reshape(shape)
         for name in fields
@@ -162,7 +162,7 @@ def run(
             "network_mistakes": (axes, (examples * (said != every)).sum(axis=-1)),
             "mistakes": (axes, details["mistakes"]),
             "length": (axes, details["length"]),
-            "program_number": (axes, details["index"]),
+            "program_number": (axes, details["number"]),
             "bound": (axes, np.where(details["mistakes"] == 0, bound, np.nan)),
             "examples": ((*axes, "point"), examples),
             "labels": (("function", "point"), labels),
@@ -179,7 +179,7 @@ def run(
             "learner": list(_TABLE_LEARNERS),
             "group": ["all", "short", "others"],
         },
-        attrs={"num_inputs": size["num_inputs"], "unseen": 2**_TABLE_INPUTS - _SEEN},
+        attrs={"num_inputs": size["num_inputs"], "unseen": 2**_TABLE_INPUTS - len(_SEEN)},
     )
     return finish(ds, globals(), setting=setting, seed=seed, **_outcome(ds))
 
@@ -213,14 +213,16 @@ def _distinct(programs: list[Any]) -> list[int]:
 def _table(size: dict[str, Any], seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Mistakes on unseen inputs, summed over all functions of three bits: integers, all counted.
 
-    A learner sees the labels of the first inputs, and nothing else of the function.
+    A learner sees the labels of some inputs, and nothing else of the function.
     """
     bits, num_points = _bits(_TABLE_INPUTS), 2**_TABLE_INPUTS
     functions = _all_labels(num_points)
     programs = all_programs(_TABLE_INPUTS, size["table_instructions"])
-    seen = (np.arange(num_points) < _SEEN).astype(int)
-    given = _all_labels(_SEEN)
-    padded = np.concatenate([given, np.zeros((len(given), num_points - _SEEN), bool)], axis=1)
+    seen = np.isin(np.arange(num_points), _SEEN).astype(int)
+    unseen = np.flatnonzero(seen == 0)
+    given = _all_labels(len(_SEEN))
+    padded = np.zeros((len(given), num_points), bool)
+    padded[:, _SEEN] = given
     network = trained_outputs(
         bits,
         padded,
@@ -229,17 +231,17 @@ def _table(size: dict[str, Any], seed: int) -> tuple[np.ndarray, np.ndarray]:
         num_steps=size["num_steps"],
         seed=seed,
     )
-    apart = np.abs(bits[:, None] - bits[None, :_SEEN]).sum(axis=-1)
+    apart = np.abs(bits[:, None] - bits[None, _SEEN]).sum(axis=-1)
     answers = {
         "shortest program": np.array([shortest(programs, seen, row).outputs for row in padded]),
         "ReLU network": network,
         "nearest input": given[:, np.argmin(apart, axis=1)],
         "most frequent label": np.repeat(
-            given.sum(axis=1, keepdims=True) > _SEEN / 2, num_points, axis=1
+            given.sum(axis=1, keepdims=True) > len(_SEEN) / 2, num_points, axis=1
         ),
     }
     # Which of the rows of `given` a function shows.
-    shown = functions[:, :_SEEN] @ (1 << np.arange(_SEEN))
+    shown = functions[:, _SEEN] @ (1 << np.arange(len(_SEEN)))
     computed = [np.unique(entry.outputs, axis=0) for entry in programs[: _SHORT + 1]]
     short_rows = {row.tobytes() for rows in computed for row in rows}
     packed = np.packbits(functions, axis=1)
@@ -247,7 +249,7 @@ def _table(size: dict[str, Any], seed: int) -> tuple[np.ndarray, np.ndarray]:
     groups = (np.ones(len(functions), bool), short, ~short)
     counts = np.zeros((len(_TABLE_LEARNERS), len(groups)), int)
     for number, learner in enumerate(_TABLE_LEARNERS):
-        wrong = (answers[learner][shown] != functions)[:, _SEEN:].sum(axis=1)
+        wrong = (answers[learner][shown] != functions)[:, unseen].sum(axis=1)
         counts[number] = [int(wrong[group].sum()) for group in groups]
     return counts, np.array([int(group.sum()) for group in groups])
 
@@ -339,6 +341,7 @@ def plot(ds: "xarray.Dataset") -> "Figure":
         axes[1].plot(ds.instructions, ds.programs, "o-", color=COLORS[0], label="programs to run")
         axes[1].plot(ds.instructions, ds.distinct, "s-", color=COLORS[2], label="functions")
         axes[1].set(yscale="log", xlabel=r"longest program, $\ell$ instructions", ylabel="number")
+        axes[1].set_xticks(ds.instructions.values)
         axes[1].set_title("the search")
         axes[1].legend(loc="upper left")
         places = np.arange(ds.sizes["learner"])
