@@ -108,15 +108,24 @@ def perturbed(
 
 
 @eqx.filter_jit
-def _steps(condition: Array, starts: Array, keys: Array, noise: Array) -> Array:
-    n = starts.shape[1]
-    spectrum = jnp.zeros(n, starts.dtype).at[:RANK].set(jnp.array([1.0, 1.0]))
-    matrix = jnp.diag(spectrum.at[RANK - 1].set(1 / condition))
-    objective = PrincipalComponents(matrix, RANK)
+def _steps(dim: Array, condition: Array, starts: Array, keys: Array) -> Array:
+    largest = starts.shape[1]
+    spectrum = jnp.zeros(largest, starts.dtype).at[0].set(1.0).at[RANK - 1].set(1 / condition)
+    matrix = jnp.diag(spectrum)
+    # Rows beyond n are kept out of the objective, so that all dimensions share one program; the
+    # noise, whose norm counts all rows, is as large on those that there are.
+    there = (jnp.arange(largest) < dim)[:, None].astype(starts.dtype)
+    noise = 0.01 * jnp.sqrt(largest / dim)
+    whole = PrincipalComponents(matrix, RANK)
+
+    def objective(U: Array) -> Array:
+        return whole(there * U)
+
     goal = 0.25 * 1e-12 * jnp.sum(matrix**2)
 
     def one(start_and_key: Any) -> Array:
         start, key = start_and_key
+        start = start * there
         start = start * jnp.sqrt(jnp.linalg.norm(matrix) / jnp.linalg.norm(start @ start.T))
         end = gradient_descent(objective, start, num_steps=200_000, goal=goal, noise=noise, key=key)
         return jnp.where(end.value <= goal, end.num_steps, -1)
@@ -139,10 +148,10 @@ def iterations(
         Numbers of steps, shape (dims, conditions, starts); nan where 200,000 did not suffice.
     """
     found = np.empty((len(dims), len(conditions), count))
+    starts = jax.random.normal(key, (count, max(dims), RANK))
+    keys = jax.random.split(key, count)
     for place, n in enumerate(dims):
-        starts = jax.random.normal(jax.random.fold_in(key, n), (count, n, RANK))
-        keys = jax.random.split(key, count)
         for at, condition in enumerate(conditions):
-            steps = _steps(jnp.asarray(float(condition)), starts, keys, jnp.asarray(0.01))
+            steps = _steps(jnp.asarray(float(n)), jnp.asarray(float(condition)), starts, keys)
             found[place, at] = np.where(np.asarray(steps) < 0, np.nan, np.asarray(steps, float))
     return found

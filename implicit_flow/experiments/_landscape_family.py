@@ -108,4 +108,5 @@ def threshold() -> float:
     def curvature(d: float) -> float:
         return float(_at_other_point(jnp.asarray(d))[2][0])
 
-    return float(brentq(curvature, 0.2, 0.9, xtol=1e-12))
+    root: Any = brentq(curvature, 0.2, 0.9, xtol=1e-12)
+    return float(root)

@@ -20,7 +20,7 @@ from ..landscape import (
     find_critical_points,
     gradient_descent,
 )
-from ..measurements import DenseMeasurement
+from ..measurements import DenseMeasurement, RankOneMeasurement
 from ..problems import Problem, matrix_completion, phase_retrieval
 
 
@@ -75,7 +75,7 @@ def measured(rows: Float[np.ndarray, "m k"], truth: Float[np.ndarray, "n n"]) ->
     first, second = np.triu_indices(n)
     size = len(first)
     if len(rows) > size:
-        rows = np.linalg.qr(rows, mode="r")
+        rows = np.asarray(np.linalg.qr(rows, mode="r"))
     stack = np.zeros((size, n, n))
     twice = np.where(first == second, 1.0, np.sqrt(2.0))
     stack[: len(rows), first, second] = rows / twice
@@ -136,6 +136,19 @@ def _bounded(key: Any) -> Completion:
     return Completion(problem, RANK, row_bound=1.1 * longest)
 
 
+def _phases(count: int) -> Callable[[Any], PhaseRetrieval]:
+    def make(key: Any) -> PhaseRetrieval:
+        drawn: Any = phase_retrieval(3, 36, key=key)
+        # The mean over repeated measurements is that over the first: one shape for all counts.
+        again = np.arange(36) % count
+        vectors = np.asarray(drawn.measurement.vectors)[again]
+        return PhaseRetrieval(
+            Problem(RankOneMeasurement(vectors), np.asarray(drawn.targets)[again])
+        )
+
+    return make
+
+
 def _signs(sigma: float) -> Callable[[Any], Synchronization]:
     def make(key: Any) -> Synchronization:
         noise = np.asarray(jax.random.normal(key, (6, 6)))
@@ -153,11 +166,8 @@ MODELS: dict[str, tuple[Callable[[Any], AbstractObjective], float | None]] = {
     "sensing, m = nr": (lambda key: Sensing(gaussian(8, planted(key), key), RANK), 0.0),
     "completion": (lambda key: Sensing(entries(key), RANK), 0.0),
     "completion, regularized": (_bounded, 0.0),
-    "phase retrieval, m = 12 n": (
-        lambda key: PhaseRetrieval(phase_retrieval(3, 36, key=key)),
-        0.0,
-    ),
-    "phase retrieval, m = 2 n": (lambda key: PhaseRetrieval(phase_retrieval(3, 6, key=key)), 0.0),
+    "phase retrieval, m = 12 n": (_phases(36), 0.0),
+    "phase retrieval, m = 2 n": (_phases(6), 0.0),
     "synchronization": (_signs(0.0), -36.0),
     "synchronization, noisy": (_signs(2.0), None),
     "deep linear, N = 2": (lambda key: DeepLinear(np.diag([2.0, 1.0]), 2), 0.0),

@@ -39,36 +39,39 @@ def _family(axis: Any, ds: "xarray.Dataset") -> None:
     fine = np.linspace(0, 1, 201)
     axis.plot(fine, -4 + 4 * fine + 8 * fine**2, color=GRAY, label=r"$-4 + 4\delta + 8\delta^2$")
     axis.plot(ds.delta, ds.family_curvature, "o", color=COLORS[0], label="curvature found")
-    axis.plot(
-        ds.delta,
-        20 * ds.family_trapped,
-        "s-",
-        color=COLORS[1],
-        label=r"trapped starts, $\times 20$",
-    )
     axis.axhline(0, color=BLACK, lw=1)
     axis.axvline(ds.attrs["threshold"], color=BLACK, ls=":")
     axis.set(
         xlabel=r"isometry constant $\delta$ of the family",
-        ylabel=r"at the critical point $(0, \sqrt{\delta})$",
+        ylabel=r"curvature at $(0, \sqrt{\delta})$",
         title=rf"threshold found at $\delta$ = {ds.attrs['threshold']:.6f}",
     )
-    axis.legend()
+    axis.set_ylim(-8, 8)
+    axis.legend(loc="upper left")
+    other = axis.twinx()
+    other.plot(ds.delta, 100 * ds.family_trapped, "s-", color=COLORS[1])
+    other.set_ylabel("trapped starts, percent", color=COLORS[1])
+    # Zero stands where the curvature is zero.
+    highest = 1.2 * max(10.0, 100 * float(ds.family_trapped.max()))
+    other.set_ylim(-highest, highest)
+    other.set_yticks(range(0, int(highest), 10))
+    other.grid(visible=False)
+    other.spines["right"].set_visible(True)
 
 
 def _saddles(axis: Any, ds: "xarray.Dataset") -> None:
     flat = ds.saddle_flattest.values.ravel()
-    axis.plot(ds.saddle_lower.values.ravel(), flat, "o", color=COLORS[0], label="sensing")
-    axis.plot([0, 0.1], [-0.2, -0.2], color=COLORS[1], label="theorem")
+    axis.plot(ds.saddle_upper.values.ravel(), flat, "o", color=COLORS[0], label="sensing")
+    axis.plot([0, 0.1], [-0.2, -0.2], color=COLORS[1], label=r"theorem, $\delta_{2r} \leq 1/10$")
     axis.set(
-        xscale="symlog",
-        xlabel=r"$\delta_{2r}$ (lower bound)",
+        xlabel=r"$\delta_{2r}$ (upper bound)",
         ylabel=r"$\lambda_{\min} / \sigma_r$",
         title="flattest strict saddle",
     )
     axis.set_xscale("symlog", linthresh=0.01)
     axis.set_xlim(0, None)
-    axis.legend(loc="upper left")
+    axis.set_ylim(None, 0)
+    axis.legend(loc="center left")
 
 
 _OF_KIND = {
@@ -103,7 +106,7 @@ def _trapped(axis: Any, ds: "xarray.Dataset") -> None:
     axis.set_yticks(places, [""] * len(places))
     axis.invert_yaxis()
     axis.set_xlim(0, max(0.3, 1.25 * float(ds.trapped.max())))
-    axis.set(xlabel="random starts that gradient descent left above the minimum")
+    axis.set(xlabel="share of random starts that end above the minimum")
 
 
 def _moved(axis: Any, ds: "xarray.Dataset") -> None:

@@ -53,8 +53,8 @@ SETTINGS: dict[str, dict[str, Any]] = {
     },
     "quick": {
         "models": tuple(MODELS),
-        "instances": 3,
-        "starts": 60,
+        "instances": 2,
+        "starts": 45,
         "num_steps": 10_000,
         "counts": (10, 20, 50, 150, 600, 6000, 60_000),
         "levels": (1e-3, 3e-3, 0.01, 0.03, 0.1),
