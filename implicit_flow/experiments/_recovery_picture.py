@@ -106,7 +106,7 @@ def _thresholds(axis: Any, ds: "xarray.Dataset") -> None:
     axis.set(
         xlabel="rank r",
         ylabel=r"$m / (nr)$",
-        title="half of the instances recovered",
+        title="at least half recovered from here on",
         xticks=ranks,
     )
     axis.set_ylim(0, None)

@@ -95,7 +95,7 @@ def min_eigenvalue(objective: Function, point: Float[Array, "..."]) -> Eigenpair
 
 
 def _lanczos(objective: Function, point: Float[Array, "..."]) -> Eigenpair:
-    from scipy.sparse.linalg import LinearOperator, eigsh
+    from scipy.sparse import linalg
 
     gradient = jax.grad(objective)
 
@@ -107,10 +107,12 @@ def _lanczos(objective: Function, point: Float[Array, "..."]) -> Eigenpair:
     def apply(vector: np.ndarray) -> np.ndarray:
         return np.asarray(product(jnp.asarray(np.ravel(vector), point.dtype)))
 
-    operator = LinearOperator((point.size, point.size), matvec=apply, dtype=point.dtype)
+    # Its stubs know the abstract constructor only.
+    kind: Any = linalg.LinearOperator
+    operator = kind((point.size, point.size), matvec=apply, dtype=point.dtype)
     # A start of its own makes the answer the same every time.
     start = np.random.default_rng(0).standard_normal(point.size).astype(point.dtype)
-    _, vectors = eigsh(operator, k=1, which="SA", v0=start, maxiter=50 * point.size)
+    _, vectors = linalg.eigsh(operator, k=1, which="SA", v0=start, maxiter=50 * point.size)
     vector = jnp.asarray(vectors[:, 0])
     vector = vector / jnp.linalg.norm(vector)
     image = product(vector)

@@ -119,8 +119,8 @@ def _bracket(
     def quotient(X: Matrix) -> Scalar:
         return c * jnp.sum(measurement.apply(X) ** 2) / jnp.sum(X**2)
 
-    def search(direction: float, key: RandomKey) -> tuple[Array, Matrix]:
-        shift = values[-1] if direction < 0 else jnp.zeros_like(values[0])
+    def search(direction: Scalar, key: RandomKey) -> tuple[Array, Matrix]:
+        shift = jnp.where(direction < 0, values[-1], jnp.zeros_like(values[-1]))
 
         def step(X: Matrix, _: Any) -> tuple[Matrix, None]:
             # Both matrices are semidefinite, so that the truncated power step never goes back.
@@ -131,9 +131,11 @@ def _bracket(
         X, _ = jax.lax.scan(step, _truncate(draw + draw.T, rank), None, length=num_steps)
         return quotient(X), X
 
-    keys = jax.random.split(key, num_starts)
-    low, lows = jax.vmap(lambda k: search(-1.0, k))(keys)
-    high, highs = jax.vmap(lambda k: search(1.0, k))(keys)
+    keys = jnp.concatenate([jax.random.split(key, num_starts)] * 2)
+    down = jnp.arange(2 * num_starts) < num_starts
+    ends, points = jax.vmap(search)(jnp.where(down, -1, 1).astype(dtype), keys)
+    low, high = ends[:num_starts], ends[num_starts:]
+    lows, highs = points[:num_starts], points[num_starts:]
     smallest, largest = jnp.min(low), jnp.max(high)
     # m inner products of n^2 terms each, which may cancel: their error is relative to the sum of
     # all ||A_k||^2. Forming A*A and its eigenvalues, and the rank of X, cost no more.
