@@ -1,0 +1,179 @@
+"""Searching a steering by gradient descent through the simulator."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optimistix as optx
+from jaxtyping import Array, Float
+from scipy.integrate import solve_ivp
+
+from .._simulate import simulate
+from ..flows import SteeredFlow
+from ..measurements import DenseMeasurement
+from ..problems import Problem
+
+
+class FourierSteering(eqx.Module):
+    r"""$r(t) = c_0 + \sum_k c_k\cos 2\pi kt + c_k'\sin 2\pi kt$ on [0, 1].
+
+    Attributes:
+        coefficients: shape (2 K + 1, m): constant, cosines, sines.
+    """
+
+    coefficients: Float[Array, "p m"]
+
+    def __call__(self, t: Float[Array, ""]) -> Float[Array, " m"]:
+        """The steering at a time."""
+        count = (self.coefficients.shape[0] - 1) // 2
+        phases = 2 * jnp.pi * jnp.arange(1, count + 1, dtype=t.dtype) * t
+        waves = jnp.concatenate([jnp.ones((1,), t.dtype), jnp.cos(phases), jnp.sin(phases)])
+        return jnp.dot(waves, self.coefficients)
+
+
+class Case(NamedTuple):
+    """Measurement matrices (2, n, n) and a positive definite target (n, n)."""
+
+    stack: np.ndarray
+    target: np.ndarray
+
+
+class Found(NamedTuple):
+    """A steering, what it reaches at t = 1, and the number of steps and starts it took."""
+
+    coefficients: np.ndarray
+    discrepancy: float
+    steps: int
+    starts: int
+
+
+# Relative error of X while searching.
+_SEARCH = 1e-5
+# Of the squared discrepancy: a distance of 1e-7 is below what is asked for.
+_GOAL = 1e-14
+
+
+def search(
+    cases: Sequence[Case],
+    *,
+    frequencies: int,
+    max_iterations: int,
+    most_starts: int,
+    key: Any,
+    say: Any,
+) -> list[Found]:
+    r"""BFGS, with gradients through `simulate`, from random steerings.
+
+    What is minimized is $\log(1 + J)$ with
+    $J = \mathrm{tr}\,X_*^{-1}(X - X_*)X^{-1}(X - X_*)$, which sees all eigenvalues alike. Cases
+    smaller than the largest are continued by an identity block that nothing moves, so that all of
+    them share one compiled program.
+
+    Args:
+        cases: what to reach.
+        frequencies: of the steering.
+        max_iterations: of BFGS, from each start.
+        most_starts: random steerings to try.
+        key: of the random steerings.
+        say: called with lines of progress.
+
+    Returns:
+        The best steering of each case.
+    """
+    size = max(case.target.shape[0] for case in cases)
+    found = []
+    for case in cases:
+        stack, target = padded(case, size)
+        best: Found | None = None
+        for number in range(most_starts):
+            key, draw = jax.random.split(key)
+            start = 0.8 * jax.random.normal(draw, (2 * frequencies + 1, 2))
+            end, value, steps = _minimize(stack, target, start, max_iterations)
+            value = float(value)
+            if best is None or value < best.discrepancy:
+                best = Found(np.asarray(end), value, int(steps), number + 1)
+            if value < _GOAL or not is_generic(case):
+                break
+        assert best is not None
+        say(f"n = {case.target.shape[0]}: J = {best.discrepancy:.1e} in {best.steps} steps")
+        found.append(best)
+    return found
+
+
+def follow(case: Case, coefficients: np.ndarray, times: np.ndarray) -> np.ndarray:
+    """The flow under a steering that was found, by SciPy: it shares no code with the search.
+
+    Args:
+        case: what was to be reached.
+        coefficients: of the steering.
+        times: at which X is kept, from 0 to 1.
+
+    Returns:
+        X at the times, shape (k, n, n).
+    """
+    n, frequencies = case.target.shape[0], np.arange(1, (len(coefficients) + 1) // 2)
+
+    def velocity(t: float, u: np.ndarray) -> np.ndarray:
+        phases = 2 * np.pi * frequencies * t
+        r = np.concatenate([[1.0], np.cos(phases), np.sin(phases)]) @ coefficients
+        return -(np.tensordot(r, case.stack, 1) @ u.reshape(n, n)).ravel()
+
+    found = solve_ivp(
+        velocity, (0, 1), np.eye(n).ravel(), method="DOP853", t_eval=times, rtol=1e-11, atol=1e-12
+    )
+    Us = found.y.T.reshape(-1, n, n)
+    return Us @ Us.transpose(0, 2, 1)
+
+
+def padded(case: Case, size: int) -> tuple[Array, Array]:
+    """The case as a block of a larger one, beside an identity that nothing moves.
+
+    Args:
+        case: of size n.
+        size: at least n.
+
+    Returns:
+        The matrices (2, size, size) and the target (size, size).
+    """
+    n = case.target.shape[0]
+    stack = np.zeros((2, size, size))
+    stack[:, :n, :n] = case.stack
+    target = np.eye(size)
+    target[:n, :n] = case.target
+    return jnp.asarray(stack), jnp.asarray(target)
+
+
+def is_generic(case: Case) -> bool:
+    """Whether the pair does not commute."""
+    A, B = case.stack
+    return bool(np.linalg.norm(A @ B - B @ A) > 1e-9)
+
+
+@eqx.filter_jit
+def _minimize(stack: Array, target: Array, start: Array, max_iterations: int) -> Any:
+    problem = Problem(DenseMeasurement(stack), jnp.zeros(2))
+
+    def discrepancy(coefficients: Array, _: Any) -> Array:
+        sol = simulate(
+            problem,
+            SteeredFlow(FourierSteering(coefficients)),
+            alpha=1.0,
+            t1=1.0,
+            rtol=_SEARCH,
+            max_steps=1024,
+            throw=False,
+        )
+        D = sol.X - target
+        return jnp.log1p(jnp.trace(jnp.linalg.solve(target, D) @ jnp.linalg.solve(sol.X, D)))
+
+    end = optx.minimise(
+        discrepancy,
+        optx.BFGS(rtol=1e-8, atol=_GOAL / 100),
+        start,
+        max_steps=max_iterations,
+        throw=False,
+    )
+    return end.value, jnp.expm1(end.state.f_info.f), end.stats["num_steps"]
