@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import diffrax
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -281,7 +282,9 @@ def _factor(A: np.ndarray, y: np.ndarray, entropy: Any, seed: int) -> dict[str, 
     @jax.jit
     def factor(A: Any, y: Any) -> Any:
         problem, times = Problem(CommutingMeasurement(basis, A), y), _times(A, y)
-        return simulate(problem, FactorFlow(), alpha=_ALPHA, saveat=times, t1=times[-1])
+        # To a given time, where nothing is stiff: a stock solver, as for the mirror flow.
+        options = {"saveat": times, "t1": times[-1], "solver": diffrax.Dopri8(), "rtol": 1e-8}
+        return simulate(problem, FactorFlow(), alpha=_ALPHA, **options)
 
     sol = factor(A, y)
     wanted = basis @ entropy @ basis.T

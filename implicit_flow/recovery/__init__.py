@@ -8,3 +8,9 @@ from ._descent import gradient_descent as gradient_descent
 from ._isometry import Isometry as Isometry, isometry as isometry
 from ._recovered import Recovered as Recovered
 from ._spectral import random_start as random_start, spectral_start as spectral_start
+"""Recovery of planted vectors and matrices, by methods that are no flows."""
+
+from ._matching_pursuit import (
+    Pursuit as Pursuit,
+    orthogonal_matching_pursuit as orthogonal_matching_pursuit,
+)
