@@ -19,7 +19,14 @@ from ._solution import Solution
 from ._types import RealLike, Scalar
 from .flows import AbstractFlow, FactorFlow, MatrixFlow, MirrorFlow, Path, integrate
 from .problems import Problem
-from .solvers import ResidualRadau
+from .solvers import ResidualRadau, RungeKuttaChebyshev
+
+
+# Above these the eigendecompositions of `ResidualRadau`, n x n and m x m, cost more than all the
+# evaluations of an explicit method; see docs/engine.md and benchmarks/results/size.json.
+_LARGEST_DIM = 200
+_LARGEST_NUM_MEASUREMENTS = 1200
+_CONGRUENCES = (ResidualRadau, RungeKuttaChebyshev)
 
 
 def simulate(
@@ -30,7 +37,7 @@ def simulate(
     log10_alpha: ArrayLike | None = None,
     init: Any = None,
     t1: ArrayLike | None = None,
-    solver: diffrax.AbstractSolver | ResidualRadau | None = None,
+    solver: diffrax.AbstractSolver | ResidualRadau | RungeKuttaChebyshev | None = None,
     rtol: RealLike | None = None,
     saveat: diffrax.SaveAt | ArrayLike | Sequence[float] | None = None,
     max_steps: int | None = None,
@@ -54,8 +61,9 @@ def simulate(
             with x~ = u~^N for Hadamard flows, x~ or x0 itself (n,) for `flows.MirrorFlow`,
             W~ (N, n, n) for the deep one. None for the identity.
         t1: final time, positive; None to integrate until the flow is at rest.
-        solver: `solvers.ResidualRadau(...)` or any Diffrax solver for ordinary differential
-            equations; None for the one that measured best for this flow.
+        solver: `solvers.ResidualRadau(...)`, `solvers.RungeKuttaChebyshev(...)`, or any Diffrax
+            solver for ordinary differential equations; None for the one that measured best for
+            this flow and size, which the solution names.
         rtol: the relative Frobenius error of X that is asked for, at this alpha (or `t1`); 1e-6
             in float64 and 1e-3 in float32 if None.
         saveat: increasing times at which to keep X, residual and dual, shape (k,), or
@@ -63,7 +71,7 @@ def simulate(
         max_steps: of the solver.
         adjoint: how a stock solver is differentiated: None for
             `diffrax.RecursiveCheckpointAdjoint()` (reverse mode), `diffrax.ForwardMode()` for
-            forward mode. `ResidualRadau` has both modes built in, and takes None only.
+            forward mode. The library's own solvers have both modes built in, and take None only.
         progress: draw a bar on the way to `t1` (stock solvers).
         throw: raise where the result is a failure; otherwise it is in `.result`.
 
@@ -103,7 +111,7 @@ def simulate(
     log_alpha, valid = _scale(flow, alpha, log10_alpha, dtype)
     if max_steps is not None:
         _checks.at_least(max_steps, "max_steps", 1)
-    engine = _engine(flow, solver)
+    engine = _engine(flow, solver, problem, log_alpha)
 
     # Call one engine.
     common: dict[str, Any] = {
@@ -114,13 +122,15 @@ def simulate(
         "save_ts": save_ts,
         "max_steps": max_steps,
     }
-    if isinstance(engine, ResidualRadau):
+    if isinstance(engine, _CONGRUENCES):
         if adjoint is not None:
             _checks.refuse(
                 "adjoint",
-                "be None with ResidualRadau, which differentiates itself in both modes",
+                f"be None with {type(engine).__name__}, which differentiates itself in both modes",
                 f"is {type(adjoint).__name__}",
             )
+        if isinstance(engine, RungeKuttaChebyshev):
+            _check_representable(flow, engine, log_alpha, dtype)
         path, spectrum = by_congruence(problem, flow, engine, **common)
     else:
         _check_representable(flow, engine, log_alpha, dtype)
@@ -134,18 +144,27 @@ def simulate(
     return sol.raise_if_failed() if throw else sol
 
 
-def _engine(flow: AbstractFlow, solver: Any) -> diffrax.AbstractSolver | ResidualRadau:
-    """The solver to use: the one given, or the flow's own."""
+def _engine(
+    flow: AbstractFlow, solver: Any, problem: Problem, log_alpha: Scalar
+) -> diffrax.AbstractSolver | ResidualRadau | RungeKuttaChebyshev:
+    """The solver to use: the one given, or the flow's own at this size."""
     congruence = isinstance(flow, FactorFlow | MatrixFlow)
     if solver is None:
-        return ResidualRadau() if congruence else flow.solver
-    kinds = (diffrax.AbstractSolver, ResidualRadau)
+        if not congruence:
+            return flow.solver
+        small = (
+            problem.dim <= _LARGEST_DIM and problem.num_measurements <= _LARGEST_NUM_MEASUREMENTS
+        )
+        known = _checks.concrete(log_alpha)
+        lost = known is not None and float(known) < _smallest_log_size(problem.measurement.dtype)
+        return ResidualRadau() if small or lost else RungeKuttaChebyshev()
+    kinds = (diffrax.AbstractSolver, *_CONGRUENCES)
     _checks.instance(solver, "solver", kinds)
-    if isinstance(solver, ResidualRadau) and not congruence:
+    if isinstance(solver, _CONGRUENCES) and not congruence:
         _checks.refuse(
             "solver",
             f"be a Diffrax solver for {type(flow).__name__}",
-            "is ResidualRadau, which integrates congruences (FactorFlow, MatrixFlow)",
+            f"is {type(solver).__name__}, which integrates congruences (FactorFlow, MatrixFlow)",
             f"Leave it out: the default here is {type(flow.solver).__name__}.",
         )
     return solver
@@ -236,22 +255,29 @@ def _checked_adjoint(adjoint: Any) -> diffrax.AbstractAdjoint:
 
 
 def _check_representable(
-    flow: AbstractFlow, solver: diffrax.AbstractSolver, log_alpha: Scalar, dtype: Any
+    flow: AbstractFlow,
+    solver: diffrax.AbstractSolver | RungeKuttaChebyshev,
+    log_alpha: Scalar,
+    dtype: Any,
 ) -> None:
     """Refuse an alpha at which the state of a stock solver would underflow."""
     known = _checks.concrete(log_alpha)
     if known is None or not flow.needs_alpha:
         return
-    smallest = math.log(float(jnp.finfo(dtype).tiny)) - math.log(float(jnp.finfo(dtype).eps))
     state = flow.log_size_of_start(float(known))
-    if state < smallest:
+    if state < _smallest_log_size(dtype):
         _checks.refuse(
             "log10_alpha",
             f"leave the state of {type(flow).__name__} representable in {jnp.dtype(dtype).name} "
             f"with {type(solver).__name__}",
             f"is {float(known) / math.log(10):.6g}",
-            "Use FactorFlow with its default solver, ResidualRadau, which has no such limit.",
+            "Use FactorFlow with ResidualRadau, which has no such limit.",
         )
+
+
+def _smallest_log_size(dtype: Any) -> float:
+    """Log of the smallest state that still has all its digits."""
+    return math.log(float(jnp.finfo(dtype).tiny)) - math.log(float(jnp.finfo(dtype).eps))
 
 
 def _wrap(
