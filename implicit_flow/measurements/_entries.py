@@ -115,7 +115,7 @@ class EntryMeasurement(AbstractMeasurement):
         return self.dim**2 <= min(_DENSE * self.num_measurements, _checks.LARGEST_INDEX)
 
     def apply_product(self, U: Float[Array, "n d"], V: Float[Array, "n d"]) -> Residual:
-        r"""The measured entries of the symmetric part of $U V^\top$, in O(m d) where they are few."""
+        r"""Measured entries of the symmetric part of $U V^\top$, in O(m d) where they are few."""
         # Indexing clamps, so that factors with too few rows would give numbers.
         _checks.shape(U, "U", (self.dim, "d"))
         _checks.shape(V, "V", U.shape)
