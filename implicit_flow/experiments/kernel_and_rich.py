@@ -275,9 +275,9 @@ def plot(ds: "xarray.Dataset") -> "Figure":
             left.plot(places, np.maximum(here.l2_excess, 1e-12), "--", color=color)
         left.plot([], [], color=BLACK, label=r"$\|x\|_1$ above its minimum")
         left.plot([], [], "--", color=BLACK, label=r"$\|x\|_2$ above its minimum")
-        left.set(yscale="log", ylim=(1e-9, 30))
+        left.set(yscale="log", ylim=(1e-9, 1e4))
         left.set_ylabel(r"relative excess of the norm")
-        left.legend(loc="lower left")
+        left.legend(loc="upper left", ncols=2)
         first = int(ds.depth.values[0])
         for i in range(ds.sizes["coordinate"]):
             wanted = abs(float(ds.x_l1[i])) > 1e-6

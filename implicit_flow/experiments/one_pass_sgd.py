@@ -232,7 +232,7 @@ def plot(ds: "xarray.Dataset") -> "Figure":
         "minimized": "empirical minimizer",
         "penalized": "... with a penalty",
     }
-    with figure(1, len(names), height=4.4, width=3.7 * len(names)) as (drawn, axes):
+    with figure(1, len(names), height=4.8, width=3.7 * len(names)) as (drawn, axes):
         for axis, name in zip(axes, names, strict=True):
             here = ds.sel(problem=name)
             for learner, color, marker in zip(LEARNERS, COLORS, "osD", strict=False):
@@ -245,5 +245,5 @@ def plot(ds: "xarray.Dataset") -> "Figure":
                 axis.plot(ds.t, here.bound, "--", color=BLACK, label="bound")
             axis.set(xscale="log", yscale="log", xlabel="samples $t$", title=name)
         axes[0].set_ylabel(r"$E f(w, z) - E f(w^\star, z)$")
-        axes[0].legend(loc="lower left")
+        drawn.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=4)
     return drawn
