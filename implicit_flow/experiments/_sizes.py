@@ -15,7 +15,7 @@ def sizes(
     setting: str,
     given: Mapping[str, Any],
     *,
-    least: Mapping[str, float] | None = None,
+    least: Mapping[str, float | int] | None = None,
 ) -> dict[str, Any]:
     """Merge the sizes of a setting with those that were given.
 

@@ -78,7 +78,7 @@ def run(
     ratios: Sequence[float | int] | None = None,
     sparsities: Sequence[float | int] | None = None,
     instances: int | None = None,
-    log10_alpha: float | None = None,
+    log10_alpha: float | int | None = None,
     say: Callable[[str], None] = lambda line: None,
 ) -> "xarray.Dataset":
     """Recovers random sparse vectors by three methods.
