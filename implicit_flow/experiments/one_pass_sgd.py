@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from .. import _checks
 from . import _stochastic
 from ._double import require_float64
 from ._finish import finish
@@ -34,6 +35,7 @@ SOURCE = (
     "optimization (2009)."
 )
 
+_PROBLEMS = ("supervised, SGD", "density, SGD", "routes, entropy", "routes, SGD", "k-means, SGD")
 SETTINGS: dict[str, dict[str, Any]] = {
     "tiny": {
         "dim": 10,
@@ -43,6 +45,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "population": 200,
         "counts": (10, 100),
         "trials": 8,
+        "problems": ("supervised, SGD", "routes, entropy"),
     },
     "quick": {
         "dim": 50,
@@ -52,6 +55,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "population": 2000,
         "counts": (10, 30, 100, 300, 1000, 3000),
         "trials": 20,
+        "problems": _PROBLEMS,
     },
     "full": {
         "dim": 200,
@@ -61,6 +65,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "population": 20_000,
         "counts": (10, 30, 100, 300, 1000, 3000, 10_000, 30_000),
         "trials": 100,
+        "problems": _PROBLEMS,
     },
 }
 
@@ -78,6 +83,7 @@ def run(
     population: int | None = None,
     counts: Sequence[int] | None = None,
     trials: int | None = None,
+    problems: Sequence[str] | None = None,
     say: Callable[[str], None] = lambda line: None,
 ) -> "xarray.Dataset":
     """Runs three learners on four problems, over numbers of samples.
@@ -92,6 +98,7 @@ def run(
         population: how many z there are.
         counts: numbers t of samples.
         trials: repetitions, over which excess risks are averaged.
+        problems: which of the problems.
         say: called with lines of progress.
 
     Returns:
@@ -108,6 +115,7 @@ def run(
         "population": population,
         "counts": counts,
         "trials": trials,
+        "problems": problems,
     }
     least = {"dim": 1, "cells": 2, "side": 1, "centers": 2, "counts": 1, "trials": 2}
     size = sizes(SETTINGS, setting, given, least=least)
@@ -121,33 +129,43 @@ def run(
     )
     rng = np.random.default_rng(seed)
     total = size["population"]
-    problems = {
-        "supervised, SGD": _stochastic.supervised(rng, size["dim"], total),
-        "density, SGD": _stochastic.density(rng, size["cells"], total),
-        "routes, entropy": _stochastic.routes(rng, size["side"], total, entropic=True),
-        "routes, SGD": _stochastic.routes(rng, size["side"], total, entropic=False),
-        "k-means, SGD": _stochastic.clusters(rng, size["centers"], total),
+    for name in size["problems"]:
+        if name not in _PROBLEMS:
+            _checks.refuse("problems", f"name some of {'; '.join(_PROBLEMS)}", f"has {name!r}")
+    makers: dict[str, Callable[[], StochasticProblem]] = {
+        "supervised, SGD": lambda: _stochastic.supervised(rng, size["dim"], total),
+        "density, SGD": lambda: _stochastic.density(rng, size["cells"], total),
+        "routes, entropy": lambda: _stochastic.routes(rng, size["side"], total, entropic=True),
+        "routes, SGD": lambda: _stochastic.routes(rng, size["side"], total, entropic=False),
+        "k-means, SGD": lambda: _stochastic.clusters(rng, size["centers"], total),
     }
+    chosen_problems = {name: makers[name]() for name in size["problems"]}
     counts_ = np.array(sorted(size["counts"]))
-    shape = len(problems), len(LEARNERS), len(counts_), size["trials"]
+    shape = len(chosen_problems), len(LEARNERS), len(counts_), size["trials"]
     excess = np.full(shape, np.nan)
-    for place, (name, problem) in enumerate(problems.items()):
+    for place, (name, problem) in enumerate(chosen_problems.items()):
         chosen = rng.integers(total, size=(size["trials"], counts_[-1]))
         excess[place] = _excess(problem, chosen, counts_)
         say(f"{name}: excess risk {np.mean(excess[place, 0], axis=1)} over t")
     ds = xarray.Dataset(
         {
             "excess_risk": (("problem", "learner", "t", "trial"), excess),
-            "bound": (("problem", "t"), np.array([p.bound(counts_) for p in problems.values()])),
-            "is_convex": ("problem", np.array([int(p.is_convex) for p in problems.values()])),
+            "bound": (
+                ("problem", "t"),
+                np.array([p.bound(counts_) for p in chosen_problems.values()]),
+            ),
+            "is_convex": (
+                "problem",
+                np.array([int(p.is_convex) for p in chosen_problems.values()]),
+            ),
         },
         coords={
-            "problem": list(problems),
+            "problem": list(chosen_problems),
             "learner": list(LEARNERS),
             "t": counts_,
             "trial": np.arange(size["trials"]),
         },
-        attrs={name: size[name] for name in size if name != "counts"},
+        attrs={name: size[name] for name in size if isinstance(size[name], int)},
     )
     return finish(ds, globals(), setting=setting, seed=seed, **_outcome(ds))
 
@@ -193,6 +211,8 @@ def _excess(problem: StochasticProblem, chosen: np.ndarray, counts: np.ndarray) 
 
 
 def _outcome(ds: "xarray.Dataset") -> dict[str, str]:
+    if not bool((ds.is_convex == 1).any()):
+        return {"outcome": "undecided", "outcome_text": "No convex problem was run."}
     convex = ds.where(ds.is_convex == 1, drop=True)
     one = convex.excess_risk.sel(learner="one pass")
     mean = one.mean("trial")
@@ -202,12 +222,13 @@ def _outcome(ds: "xarray.Dataset") -> dict[str, str]:
     broken = mean - 3 * noise > convex.bound
     proved = mean + 3 * noise <= convex.bound
     first = ds.isel(t=0).excess_risk.mean("trial")
-    few = first.sel(problem="supervised, SGD")
+    shown = str(ds.problem.values[0])
+    few = first.sel(problem=shown)
     text = (
         f"Largest mean excess risk as a share of its bound, over t = {int(ds.t[0])} to "
         f"{int(ds.t[-1])} and {ds.sizes['trial']} trials: "
         + ", ".join(f"{float(worst.sel(problem=p)):.2f} ({p})" for p in worst.problem.values)
-        + f". Supervised, t = {int(ds.t[0])}: one pass {float(few.sel(learner='one pass')):.2g}, "
+        + f". {shown}, t = {int(ds.t[0])}: one pass {float(few.sel(learner='one pass')):.2g}, "
         f"minimized {float(few.sel(learner='minimized')):.2g}, penalized "
         f"{float(few.sel(learner='penalized')):.2g}."
     )
@@ -232,7 +253,9 @@ def plot(ds: "xarray.Dataset") -> "Figure":
         "minimized": "empirical minimizer",
         "penalized": "... with a penalty",
     }
-    with figure(1, len(names), height=4.8, width=3.7 * len(names)) as (drawn, axes):
+    width = max(8.0, 3.7 * len(names))
+    with figure(1, len(names), height=4.8, width=width) as (drawn, panels):
+        axes = np.atleast_1d(panels)
         for axis, name in zip(axes, names, strict=True):
             here = ds.sel(problem=name)
             for learner, color, marker in zip(LEARNERS, COLORS, "osD", strict=False):
