@@ -38,7 +38,7 @@ SOURCE = (
 )
 
 # n unknowns, m equations, k nonzero entries. `log10_alphas`: of the closed forms, on which the
-# curves are drawn; `flow_log10_alphas`: where the flow itself is integrated, for each depth. At
+# curves are drawn; `flow_log10_alphas`, `flow_depths`: where the flow itself is integrated. At
 # alpha far above x the difference u^D - v^D loses the digits that the solver gives to u and v.
 SETTINGS: dict[str, dict[str, Any]] = {
     "tiny": {
@@ -46,6 +46,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "num_measurements": 3,
         "sparsity": 1,
         "depths": (2, 3),
+        "flow_depths": (2,),
         "log10_alphas": (4.0, 0.0, -4.0, -8.0),
         "flow_log10_alphas": (1.0, -3.0),
     },
@@ -54,6 +55,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "num_measurements": 10,
         "sparsity": 2,
         "depths": (2, 3, 4),
+        "flow_depths": (2, 3, 4),
         "log10_alphas": tuple(4.0 - 0.5 * j for j in range(33)),
         "flow_log10_alphas": (2.0, 1.0, 0.0, -1.0, -2.0, -4.0, -6.0),
     },
@@ -62,6 +64,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "num_measurements": 50,
         "sparsity": 10,
         "depths": (2, 3, 4),
+        "flow_depths": (2, 3, 4),
         "log10_alphas": tuple(4.0 - 0.25 * j for j in range(81)),
         "flow_log10_alphas": (2.0, 1.0, 0.0, -1.0, -2.0, -4.0, -6.0, -8.0),
     },
@@ -76,6 +79,7 @@ def run(
     num_measurements: int | None = None,
     sparsity: int | None = None,
     depths: Sequence[int] | None = None,
+    flow_depths: Sequence[int] | None = None,
     log10_alphas: Sequence[float | int] | None = None,
     flow_log10_alphas: Sequence[float | int] | None = None,
     say: Callable[[str], None] = lambda line: None,
@@ -89,6 +93,7 @@ def run(
         num_measurements: m, below n.
         sparsity: k, the number of nonzero entries of the planted vector, at most m.
         depths: D, each at least 2.
+        flow_depths: those of them at which the flow is integrated.
         log10_alphas: decreasing logarithms of alpha, for the closed forms.
         flow_log10_alphas: decreasing logarithms of alpha at which the flow is integrated.
         say: called with lines of progress.
@@ -104,6 +109,7 @@ def run(
         "num_measurements": num_measurements,
         "sparsity": sparsity,
         "depths": depths,
+        "flow_depths": flow_depths,
         "log10_alphas": log10_alphas,
         "flow_log10_alphas": flow_log10_alphas,
     }
@@ -117,6 +123,8 @@ def run(
     for name in ("log10_alphas", "flow_log10_alphas"):
         if np.any(np.diff(size[name]) >= 0):
             _checks.refuse(name, "decrease strictly", f"is {size[name]}")
+    if not set(size["flow_depths"]) <= set(size["depths"]):
+        _checks.refuse("flow_depths", f"be among {size['depths']}", f"is {size['flow_depths']}")
     rng = np.random.default_rng(seed)
     A = rng.normal(size=(m, n)) / np.sqrt(m)
     truth = np.zeros(n)
@@ -129,6 +137,8 @@ def run(
     for j, depth in enumerate(size["depths"]):
         form = _closed_form(problem, depth)
         exact[j] = [form(value) for value in size["log10_alphas"]]
+        if depth not in size["flow_depths"]:
+            continue
         flow = _flow(problem, depth)
         for i, value in enumerate(size["flow_log10_alphas"]):
             sol = flow(jnp.asarray(value))
@@ -275,9 +285,9 @@ def plot(ds: "xarray.Dataset") -> "Figure":
             left.plot(places, np.maximum(here.l2_excess, 1e-12), "--", color=color)
         left.plot([], [], color=BLACK, label=r"$\|x\|_1$ above its minimum")
         left.plot([], [], "--", color=BLACK, label=r"$\|x\|_2$ above its minimum")
-        left.set(yscale="log", ylim=(1e-9, 30))
+        left.set(yscale="log", ylim=(1e-9, 1e4))
         left.set_ylabel(r"relative excess of the norm")
-        left.legend(loc="lower left")
+        left.legend(loc="upper left", ncols=2)
         first = int(ds.depth.values[0])
         for i in range(ds.sizes["coordinate"]):
             wanted = abs(float(ds.x_l1[i])) > 1e-6

@@ -342,7 +342,7 @@ def plot(ds: "xarray.Dataset") -> "Figure":
     with figure(1, 2, height=5.0, width=12.5) as (drawn, (left, right)):
         x1 = np.linspace(-0.05, 0.9, 2)
         left.plot(x1, _TARGET[0] - _ROW[0][0] * x1, color=GRAY, label=r"solutions, $Ax = y$")
-        row = np.linspace(0, 0.9, 2)
+        row = np.linspace(0, 0.6, 2)
         left.plot(row, row / 2, ":", color=BLACK, label="row space of $A$")
         for name, color in zip(_PLANE, COLORS, strict=False):
             path = ds.path.sel(plane_algorithm=name).values

@@ -50,10 +50,10 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "log10_alpha": -300.0,
     },
     "quick": {
-        "dim": 30,
+        "dim": 20,
         "ratios": (0.2, 0.4, 0.6, 0.8),
-        "sparsities": (1 / 30, 0.1, 0.2, 0.3, 0.5),
-        "instances": 8,
+        "sparsities": (0.05, 0.15, 0.3, 0.5),
+        "instances": 5,
         "log10_alpha": -300.0,
     },
     "full": {
@@ -78,7 +78,7 @@ def run(
     ratios: Sequence[float | int] | None = None,
     sparsities: Sequence[float | int] | None = None,
     instances: int | None = None,
-    log10_alpha: float | None = None,
+    log10_alpha: float | int | None = None,
     say: Callable[[str], None] = lambda line: None,
 ) -> "xarray.Dataset":
     """Recovers random sparse vectors by three methods.

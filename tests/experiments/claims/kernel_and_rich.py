@@ -36,7 +36,9 @@ def check(ds):
     # What a flow says of its own error holds; 1e-9 for the closed form at the largest alpha.
     late = ds.flow_distance > ds.flow_error_estimate + 1e-9
     assert not bool(late.any())
-    assert bool(ds.flow_distance.notnull().all())
+    integrated = ds.flow_distance.notnull()
+    assert bool((integrated.all("flow_log10_alpha") | ~integrated.any("flow_log10_alpha")).all())
+    assert bool(integrated.sel(depth=2).all())
     # Nothing is below the least norms, and the least l2 norm is that of the pseudo-inverse.
     assert float(ds.l1_excess.min()) > -1e-7
     assert float(ds.l2_excess.min()) > -1e-9
