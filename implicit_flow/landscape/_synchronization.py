@@ -15,8 +15,8 @@ class Synchronization(AbstractObjective):
     Maximizing $x^\top Ax$ over signs, relaxed to unit vectors $x_i = z_i/\|z_i\|$ in $R^k$, with
     the $z_i$ in the rows of Z. The first sum does not see the lengths of the rows, and the second
     makes them 1 at every critical point: these are the critical points on the product of spheres,
-    where the Hessian is the Riemannian one, and 8 in the radial directions. With $A = ss^\top$ plus little noise, s signs, every second-order
-    critical point for k = 2 is $x_i = s_ix$.
+    where the Hessian is the Riemannian one, and 8 in the radial directions. With $A = ss^\top$ plus
+    little noise, s signs, every second-order critical point for k = 2 is $x_i = s_ix$.
 
     Example:
         >>> import jax.numpy as jnp, implicit_flow as imf
