@@ -242,10 +242,12 @@ def census(
         objective = make(own)
         starts = starts_for(objective, count, jax.random.fold_in(own, 1))
         heights = np.asarray(jax.vmap(objective)(starts))
-        _, values = descend(objective, starts, jnp.asarray(num_steps))
+        ends, values = descend(objective, starts, jnp.asarray(num_steps))
         # Where the least value is not known it is the lowest that any start reached.
         minimum = float(np.min(values)) if least is None else least
-        found = find_critical_points(objective, starts, minimum=minimum)
+        # Where descent ended is looked at too: what traps it is then named.
+        both = jnp.concatenate([starts, ends])
+        found = find_critical_points(objective, both, minimum=minimum)
         level = 1e-4 * float(np.median(np.abs(heights)))
         trapped += int(np.sum(np.asarray(values) > minimum + level))
         for kind in found.kinds:

@@ -43,7 +43,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "tiny": {
         "models": ("principal components", "sensing, m = nr"),
         "instances": 1,
-        "starts": 18,
+        "starts": 15,
         "num_steps": 3000,
         "counts": (12, 6000),
         "levels": (0.01, 0.1),
@@ -54,7 +54,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "quick": {
         "models": tuple(MODELS),
         "instances": 2,
-        "starts": 45,
+        "starts": 30,
         "num_steps": 10_000,
         "counts": (10, 20, 50, 150, 600, 6000, 60_000),
         "levels": (1e-3, 3e-3, 0.01, 0.03, 0.1),

@@ -64,7 +64,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "ranks": (1, 2, 3),
         "ratios": (0.7, 1.0, 1.25, 1.5, 2.0, 2.5, 4.0),
         "rates": (0.2, 0.35, 0.5, 0.65, 0.8, 1.0),
-        "trials": 5,
+        "trials": 4,
         "num_steps": 2000,
         "methods": METHODS,
     },

@@ -152,7 +152,7 @@ def _distinct(found: Any, order: list, level: np.ndarray) -> tuple[list, list]:
     counts: list[int] = []
     images = found["images"].reshape(len(level), -1)
     # At a degenerate point an iterate stops farther away than its gradient shows.
-    near = 1e-3 * np.median(np.linalg.norm(images, axis=1))
+    near = 1e-3 * np.median(found["sizes"])
     for index in order:
         for place, other in enumerate(kept):
             same = abs(found["values"][index] - found["values"][other]) <= 10 * level[index]
@@ -188,6 +188,7 @@ def _search(
             "max_eigenvalues": high,
             "steepness": jnp.linalg.norm(gradient(start)),
             "heights": objective(start),
+            "sizes": jnp.linalg.norm(objective.image(start)),
             "curvatures": jnp.linalg.norm(hessian(objective, start), ord=2),
         }
 

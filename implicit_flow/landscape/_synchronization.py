@@ -10,18 +10,19 @@ from ._base import AbstractObjective, rotations
 
 
 class Synchronization(AbstractObjective):
-    r"""$f(Z) = -\sum_{ij}A_{ij}\langle x_i, x_j\rangle$ with $x_i = z_i/\|z_i\|$, rows in $R^k$.
+    r"""$f(Z) = -\sum_{ij}A_{ij}\langle x_i, x_j\rangle + \sum_i(\|z_i\|^2 - 1)^2$.
 
-    Maximizing $x^\top Ax$ over signs, relaxed to unit vectors. Written in unnormalized rows its
-    critical points are those on the product of spheres, and its Hessian at unit rows is the
-    Riemannian one, with zeros in the radial directions. With $A = ss^\top$ plus little noise, s
-    signs, every second-order critical point for k = 2 is $x_i = s_ix$.
+    Maximizing $x^\top Ax$ over signs, relaxed to unit vectors $x_i = z_i/\|z_i\|$ in $R^k$, with
+    the $z_i$ in the rows of Z. The first sum does not see the lengths of the rows, and the second
+    makes them 1 at every critical point: these are the critical points on the product of spheres,
+    where the Hessian is the Riemannian one, and 8 in the radial directions. With $A = ss^\top$ plus
+    little noise, s signs, every second-order critical point for k = 2 is $x_i = s_ix$.
 
     Example:
         >>> import jax.numpy as jnp, implicit_flow as imf
         >>> f = imf.landscape.Synchronization(jnp.ones((3, 3)))
-        >>> float(f(jnp.array([[1.0, 0.0], [2.0, 0.0], [3.0, 0.0]])))
-        -9.0
+        >>> float(f(jnp.array([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]])))
+        -5.0
 
     Reference:
         Bandeira, Boumal and Voroninski (2016), On the low-rank approach for semidefinite programs
@@ -71,13 +72,12 @@ class Synchronization(AbstractObjective):
 
     def __call__(self, point: Float[Array, "n k"]) -> Scalar:
         """The value at Z, shape (n, k)."""
-        return -jnp.sum(self.matrix * self.image(point))
+        lengths = jnp.sum(point**2, axis=1)
+        return jnp.sum((lengths - 1) ** 2) - jnp.sum(self.matrix * self.image(point))
 
     def orbit(self, point: Float[Array, "n k"]) -> Float[Array, "j size"]:
-        """Rotations of all rows at once, and the length of each row."""
-        n, k = point.shape
-        radial = (jnp.eye(n, dtype=point.dtype)[:, :, None] * point[None]).reshape(n, n * k)
-        return jnp.concatenate([rotations(point), radial])
+        """Rotations of all rows at once."""
+        return rotations(point)
 
     def image(self, point: Float[Array, "n k"]) -> Matrix:
         """The inner products of the unit rows."""
