@@ -21,8 +21,14 @@ NAMES = experiments.names()
 
 @pytest.fixture(autouse=True)
 def _as_users_run_it():
-    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
-        yield
+    # For all threads: the command line runs an experiment in one of its own.
+    changes = {"jax_numpy_dtype_promotion": "standard", "jax_numpy_rank_promotion": "allow"}
+    before = {name: getattr(jax.config, name) for name in changes}
+    for name, value in changes.items():
+        jax.config.update(name, value)
+    yield
+    for name, value in before.items():
+        jax.config.update(name, value)
     jax.clear_caches()
 
 
