@@ -140,6 +140,7 @@ def test_refusals(tmp_path):
         (("network-size", "--set", "widths=()"), "hold at least one value"),
         (("network-size", "--set", "data=digit"), "be digits, mnist or cifar10"),
         (("network-size", "--set", "data=mnist"), "name the folder with mnist"),
+        (("network-size", "--seed", "-1"), "`--seed` must be at least 0, but is -1"),
         ((), "`NAME` must be given, unless --all is"),
         (("network-size", "--all"), "`NAME` must be left out with --all"),
         (("--all", "--set", "seeds=2"), "`--set` must belong to one experiment"),
