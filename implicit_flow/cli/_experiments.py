@@ -95,6 +95,8 @@ def run(
     With --all there is such a folder for each experiment, and a page about all of them
     (index.html). One that cannot be run stops no other; the exit code is then 1.
     """
+    from .. import _checks
+
     asked: list[Any] = [
         setting,
         Setting.tiny if tiny else None,
@@ -103,6 +105,7 @@ def run(
     ]
     chosen = _one(tuple(str(value) for value in asked if value is not None))
     _one_or_all(name, every=every, changes=changes, jobs=jobs)
+    _checks.at_least(seed, "--seed", 0)
     if name is None:
         from ._laboratory import Course, run_all
 

@@ -7,11 +7,12 @@ and `implicit-flow experiments run path-sgd-rnn` on the command line. It offers:
 - a docstring whose first line is the finding or the question, for `implicit-flow experiments list`;
 - `CLAIM`, `HYPOTHESES` and `SOURCE`: what is claimed, under which hypotheses, and by whom. One
   string each; what was published is told apart from what is found here;
-- `SETTINGS`, a dictionary of dictionaries: "tiny" runs in seconds, for the tests; "quick" in
-  minutes on two cores; "full" is as published, or as large as a good machine carries;
+- `SETTINGS`, a dictionary of dictionaries: "tiny" runs in seconds, for the tests; "quick" in 20 to
+  60 s of processor time; "full" is as published, or as large as a good machine carries;
 - `run(*, setting="quick", seed=0, ...) -> xarray.Dataset`, keyword-only, where every further
   argument has a default (None for "as the setting says"). Its names become
-  `--set NAME=VALUE`. It may take `say`, a function that is called with a line of progress. `finish`
+  `--set NAME=VALUE`; `_sizes.sizes` merges what was given with the setting, and refuses sizes that
+  are impossible. It may take `say`, a function that is called with a line of progress. `finish`
   puts the facts that every experiment states into the attributes of the dataset: `claim`,
   `hypotheses`, `source`, `setting`, `seed`, `outcome` and `outcome_text`;
 - `plot(ds) -> matplotlib.figure.Figure`, made without pyplot, from the dataset alone;

@@ -8,7 +8,7 @@ import numpy as np
 
 from .. import _checks
 from ..convex import max_norm, trace_norm, weighted_trace_norm
-from ..plotting._style import BLACK, COLORS, GRAY, figure
+from ..plotting._style import COLORS, GRAY, figure
 from ._factorizations import least_frobenius, least_rows
 from ._finish import finish
 from ._norm_ball import End, descend_from
@@ -82,6 +82,8 @@ _NORMS = ("trace norm", "weighted trace norm", "max-norm")
 _PLANTED, _NOISE, _SHARE = 3, 0.5, 0.5
 # A loss is above another where it is so by more than what descent leaves of it.
 _ABOVE = 1e-6
+# A legend that lines may run behind.
+_ON_LINES: dict[str, Any] = {"frameon": True, "framealpha": 0.9, "edgecolor": "none"}
 
 
 def run(
@@ -351,20 +353,12 @@ def plot(ds: "xarray.Dataset") -> "Figure":
             axes[1].plot(ds.k, rows.test_error, "o-", color=color, markersize=5, label=label)
             axes[1].plot(ds.k, rows.train_error, ":", color=color)
         for axis in axes[:2]:
-            axis.axvline(ds.attrs["fitting_rank"], color=GRAY, linestyle="--", linewidth=1.5)
+            line = axis.axvline(ds.attrs["fitting_rank"], color=GRAY, linestyle="--")
+            line.set(linewidth=1.5, label="rank $k$ may fit")
             axis.set_xlabel("largest rank $k$")
             axis.set_ylim(0, None)
-        axes[0].annotate(
-            "rank $k$ may fit",
-            (ds.attrs["fitting_rank"], 0.03),
-            (6, 0),
-            xycoords=("data", "axes fraction"),
-            textcoords="offset points",
-            color=BLACK,
-            fontsize=12,
-        )
         axes[0].set(ylabel=r"$\|W_k\|_{tr}$", title="the norm of $W_k$")
-        axes[0].legend(loc="center right")
+        axes[0].legend(**_ON_LINES)
         axes[1].set(ylabel="root mean square", title="errors: test (lines), training (dots)")
         for name, color, label in (
             ("share_above", COLORS[1], "above the minimum of any rank"),
@@ -374,5 +368,5 @@ def plot(ds: "xarray.Dataset") -> "Figure":
         axes[2].axvline(ds.attrs["side"] + 0.5, color=GRAY, linestyle="--", linewidth=1.5)
         axes[2].set(xlabel="columns $d$ of $U$ and $V$", ylabel="descents, %", ylim=(-4, 104))
         axes[2].set_title(r"local minima, $\|U\|_F^2 + \|V\|_F^2 \leq 2\tau$")
-        axes[2].legend()
+        axes[2].legend(**_ON_LINES)
     return fig

@@ -21,8 +21,14 @@ NAMES = experiments.names()
 
 @pytest.fixture(autouse=True)
 def _as_users_run_it():
-    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
-        yield
+    # For all threads: the command line runs an experiment in one of its own.
+    changes = {"jax_numpy_dtype_promotion": "standard", "jax_numpy_rank_promotion": "allow"}
+    before = {name: getattr(jax.config, name) for name in changes}
+    for name, value in changes.items():
+        jax.config.update(name, value)
+    yield
+    for name, value in before.items():
+        jax.config.update(name, value)
     jax.clear_caches()
 
 
@@ -134,6 +140,7 @@ def test_refusals(tmp_path):
         (("network-size", "--set", "widths=()"), "hold at least one value"),
         (("network-size", "--set", "data=digit"), "be digits, mnist or cifar10"),
         (("network-size", "--set", "data=mnist"), "name the folder with mnist"),
+        (("network-size", "--seed", "-1"), "`--seed` must be at least 0, but is -1"),
         ((), "`NAME` must be given, unless --all is"),
         (("network-size", "--all"), "`NAME` must be left out with --all"),
         (("--all", "--set", "seeds=2"), "`--set` must belong to one experiment"),

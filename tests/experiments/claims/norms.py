@@ -19,6 +19,9 @@ def check(ds):
     weighted, largest = (ds.by_cones.sel(norm=n) for n in ("weighted trace norm", "max-norm"))
     assert bool((weighted <= largest * (1 + 1e-6)).all())
 
+    # What is reported as the parts of an objective adds up to it.
+    parts = ds.attrs["num_train"] * ds.train_error**2 / 2 + ds.penalty * ds.trace_norm
+    np.testing.assert_allclose(parts.transpose(*ds.objective.dims), ds.objective, rtol=1e-10)
     # A larger rank contains a smaller one, and nothing is below the bound over all ranks.
     assert bool((ds.objective.diff("k") <= 1e-6 * ds.objective[:, 1:]).all())
     assert bool((ds.lower_bound <= ds.objective * (1 + 1e-12)).all())
