@@ -25,7 +25,7 @@ from .solvers import ResidualRadau, RungeKuttaChebyshev
 # Above these the eigendecompositions of `ResidualRadau`, n x n and m x m, cost more than all the
 # evaluations of an explicit method; see docs/engine.md and benchmarks/results/size.json.
 _LARGEST_DIM = 200
-_LARGEST_NUM_MEASUREMENTS = 1200
+_LARGEST_NUM_MEASUREMENTS = 2000
 _CONGRUENCES = (ResidualRadau, RungeKuttaChebyshev)
 
 

@@ -101,7 +101,7 @@ class EntryMeasurement(AbstractMeasurement):
         return flat.reshape(self.dim, self.dim)
 
     def adjoint_times(self, r: Residual, V: Float[Array, "n d"]) -> Float[Array, "n d"]:
-        r"""$A^*(r) V$, where few entries are measured in O(m d)."""
+        r"""$A^*(r) V$, in O(m d) if few entries are measured."""
         _checks.shape(r, "r", (self.num_measurements,))
         _checks.shape(V, "V", (self.dim, "d"))
         if self._is_dense:
@@ -115,7 +115,7 @@ class EntryMeasurement(AbstractMeasurement):
         return self.dim**2 <= min(_DENSE * self.num_measurements, _checks.LARGEST_INDEX)
 
     def apply_product(self, U: Float[Array, "n d"], V: Float[Array, "n d"]) -> Residual:
-        r"""Measured entries of the symmetric part of $U V^\top$, in O(m d) where they are few."""
+        r"""The measured entries of the symmetric part of $U V^\top$, in O(m d) if they are few."""
         # Indexing clamps, so that factors with too few rows would give numbers.
         _checks.shape(U, "U", (self.dim, "d"))
         _checks.shape(V, "V", U.shape)

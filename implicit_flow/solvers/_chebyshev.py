@@ -28,7 +28,7 @@ class RungeKuttaChebyshev(eqx.Module):
     alpha may not be extreme: `error_estimate` shows where it is.
 
     Attributes:
-        max_stages: of one step.
+        max_stages: of one step; the rounding of a step grows like its square.
         refinements: how often the step tolerance may be reduced until `rtol` is met.
         recorded_steps: steps that a derivative can look back on.
 
@@ -37,7 +37,7 @@ class RungeKuttaChebyshev(eqx.Module):
         Appl. Math. 88 (1997).
     """
 
-    max_stages: int = eqx.field(static=True, default=1000)
+    max_stages: int = eqx.field(static=True, default=2500)
     refinements: int = eqx.field(static=True, default=4)
     recorded_steps: int = eqx.field(static=True, default=1024)
 
@@ -63,15 +63,16 @@ def velocity(term: CongruenceTerm, factor: Float[Array, "n d"]) -> Motion:
     return Motion(-term.adjoint_times(force, factor), -force)
 
 
-def stages_for(stiffness: Float[Array, ""]) -> Int[Array, ""]:
-    """The number of stages that are stable for h rho."""
-    return jnp.maximum(2, 1 + jnp.ceil(jnp.sqrt(1 + _STABILITY * stiffness))).astype(jnp.int32)
+def stages_for(stiffness: Float[Array, ""], most: int) -> Int[Array, ""]:
+    """The number of stages that are stable for h rho, at least 2 and at most `most`."""
+    enough = jnp.ceil(jnp.sqrt(1 + _STABILITY * stiffness))
+    return jnp.clip(enough, 2, most).astype(jnp.int32)
 
 
 def longest_step(stages: int, radius: Float[Array, ""]) -> Float[Array, ""]:
     """The step that a number of stages is stable for."""
     tiny = jnp.finfo(radius.dtype).tiny
-    return ((stages - 1) ** 2 - 1) / (_STABILITY * jnp.maximum(radius, tiny))
+    return (stages**2 - 1) / (_STABILITY * jnp.maximum(radius, tiny))
 
 
 class _Chebyshev(eqx.Module):

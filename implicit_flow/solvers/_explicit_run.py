@@ -33,6 +33,7 @@ _STEPS_BETWEEN = 5
 _LARGEST_GROWTH = 0.05
 # The norm counts as diverging once it has followed a power of t over this much of log time.
 _DIVERGED = 7.0
+_STAGE_NOISE = 1e-3
 # Below this share of |U'U| a direction cannot be told from rounding.
 _NOISE = 1e3
 
@@ -290,10 +291,12 @@ def _advance(
     free = jnp.isinf(goal.t1)
 
     stop = next_stop(state.kept, goal)
-    wanted = jnp.minimum(state.step, longest_step(solver.max_stages, state.radius))
+    # The rounding of a step grows like the square of its stages.
+    most = min(solver.max_stages, int((_STAGE_NOISE / eps) ** 0.5))
+    wanted = jnp.minimum(state.step, longest_step(most, state.radius))
     last = wanted >= stop - state.time
     step = jnp.where(last, stop - state.time, wanted)
-    stages = jnp.where(enabled, stages_for(step * state.radius), 0)
+    stages = jnp.where(enabled, stages_for(step * state.radius, most), 0)
 
     at = chebyshev_step(term, state.at, state.slope, step, stages)
     slope = velocity(term, at.factor)
