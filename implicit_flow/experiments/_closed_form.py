@@ -12,6 +12,7 @@ from scipy.integrate import solve_ivp
 from .._simulate import simulate
 from .._solution import Solution
 from ..convex import certify
+from ..flows import AbstractFlow, FactorFlow
 from ..problems import Problem
 from ._ladder import escape_time, exponent
 
@@ -33,12 +34,14 @@ def _both(
     init: Array,
     log10_alpha: Array,
     times: Array,
+    flow: AbstractFlow,
     solver: Any,
     closed_form: Callable[..., Array],
 ) -> tuple[Solution, Array]:
     """The flow, and the closed form of its end."""
     sol = simulate(
         problem,
+        flow,
         log10_alpha=log10_alpha,
         init=init,
         saveat=times,
@@ -83,37 +86,40 @@ def _path(
 
 def along(
     problem: Problem,
-    init: Float[np.ndarray, "n n"],
+    init: Float[np.ndarray, "n n"] | Float[np.ndarray, " n"],
     ladder: Float[np.ndarray, " k"],
     fractions: Float[np.ndarray, " j"],
     *,
     limit: Float[np.ndarray, "n n"],
     spectrum: tuple[Float[np.ndarray, "n n"], Float[np.ndarray, "m n"]],
-    solver: Any,
     closed_form: Callable[..., Array],
+    solver: Any = None,
+    flow: AbstractFlow | None = None,
 ) -> dict[str, np.ndarray]:
     """The ends and paths of one flow, and their distances to what they should be.
 
     Args:
         problem: with measurements that commute.
-        init: U~, shape (n, n).
+        init: U~, shape (n, n), or u~, shape (n,).
         ladder: logarithms of alpha to base 10, shape (k,).
         fractions: of the time of escape from zero, shape (j,).
         limit: the limit alpha -> 0, of least trace, shape (n, n).
         spectrum: the common eigenvectors, and the eigenvalues of each measurement matrix.
-        solver: for `simulate`.
         closed_form: of `implicit_flow.closed_forms`.
+        solver: for `simulate`.
+        flow: of a factor, or of a vector x = u^2; `FactorFlow()` if None.
 
     Returns:
         Arrays over the ladder.
     """
-    y = np.asarray(problem.targets)
+    flow, y = FactorFlow() if flow is None else flow, np.asarray(problem.targets)
+    factor = np.diag(init) if init.ndim == 1 else init
     rate, least, rows = float(np.max(y @ spectrum[1])), np.trace(limit), []
     paths = []
     for log10_alpha in ladder:
         times = fractions * escape_time(log10_alpha, rate)
         sol, end = _both(
-            problem, *map(jnp.asarray, (init, log10_alpha, times)), solver, closed_form
+            problem, *map(jnp.asarray, (init, log10_alpha, times)), flow, solver, closed_form
         )
         X = np.asarray(sol.X)
         rows.append(
@@ -128,7 +134,7 @@ def along(
         )
         if log10_alpha not in ladder[compared(ladder)]:
             continue
-        path, Xs = _path(*spectrum, y, init, log10_alpha * np.log(10), times), np.asarray(sol.Xs)
+        path, Xs = _path(*spectrum, y, factor, log10_alpha * np.log(10), times), np.asarray(sol.Xs)
         # The largest entry, not the Frobenius norm: the square of 1e-300 is zero.
         off = np.abs(Xs - path).max((1, 2)) / np.abs(path).max((1, 2))
         paths.append(

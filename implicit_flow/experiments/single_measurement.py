@@ -88,7 +88,7 @@ def run(
         dim: n, at least 3.
         log10_alphas: decreasing, negative.
         num_times: points of the path, at least 2.
-        engine: "radau" or "dopri8".
+        engine: "radau", "dopri8" or "kvaerno5".
 
     Returns:
         Ends, paths and distances over instance, start and alpha.
@@ -188,9 +188,9 @@ def _outcome(ds: "xarray.Dataset") -> dict[str, str]:
         outcome = "holds" if right else "fails"
     text = (
         f"Ends within {float(ds.distance_to_closed_form.max()):.1g} of the closed form (error "
-        f"estimate {known:.1g}), paths within {path:.1g}; exponents within {slope:.1g} of "
-        f"those of the leading term C alpha^g. At alpha = 1e{float(last.log10_alpha):g} the nuclear "
-        f"norm is still {slow:.2g} above the least one where l2 / l1 = 0.98."
+        f"estimate {known:.1g}), paths within {path:.1g}; exponents within {slope:.1g} of those of "
+        f"the leading term C alpha^g. At alpha = 1e{float(last.log10_alpha):g} the nuclear norm is "
+        f"still {slow:.2g} above the least one where l2 / l1 = 0.98."
     )
     return {"outcome": outcome, "outcome_text": text}
 
