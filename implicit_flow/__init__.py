@@ -59,6 +59,7 @@ _HOME: dict[str, str | None] = {
     "descend": "._descend",
     "experiments": None,
     "flows": None,
+    "landscape": None,
     "limit": "._limit",
     "Limit": "._limit",
     "landscape": None,

@@ -51,7 +51,7 @@ class Found(NamedTuple):
 
 
 # Relative error of X while searching.
-_SEARCH = 1e-5
+_SEARCH = 2e-6
 # Of the squared discrepancy: a distance of 1e-7 is below what is asked for.
 _GOAL = 1e-14
 

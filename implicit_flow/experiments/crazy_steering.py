@@ -285,9 +285,10 @@ def plot(ds: "xarray.Dataset") -> "Figure":
             xlabel="time t",
             ylabel=r"$\|X_t - X_*\|_F \,/\, \|X_*\|_F$",
             xlim=(0, 1.02),
+            ylim=(1e-14, None),
         )
         right.set_title("distance from the target")
-        right.legend(loc="lower left")
+        right.legend(loc="lower left", ncols=2)
     return drawn
 
 

@@ -1,0 +1,263 @@
+"""Deeper products X = W_N ... W_1: singular values move by N sigma^(2 - 2/N), and ranks fall."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from .. import _checks
+from .._simulate import simulate
+from ..flows import DeepFlow
+from ..problems import Problem, gaussian_sensing
+from ._finish import finish
+from ._singular_value_flow import balancedness, singular_values
+
+
+if TYPE_CHECKING:
+    import xarray
+    from matplotlib.figure import Figure
+
+
+CLAIM = (
+    "From a balanced start the singular values of W_N ... W_1 obey d sigma/dt = -N sigma^(2 - 2/N) "
+    "u' A*(r) v, and W_(j+1)' W_(j+1) - W_j W_j' is conserved by the flow. With few samples deeper "
+    "products end at lower effective rank, and closer to a planted matrix of low rank."
+)
+HYPOTHESES = (
+    "Balanced start W_j = alpha^(1/N) I, squared loss, Gaussian measurements. The first two are "
+    "theorems; the last is an observation at finite alpha, decided here by means over instances."
+)
+SOURCE = "Arora, Cohen, Hu and Luo (2019), Implicit regularization in deep matrix factorization."
+
+SETTINGS: dict[str, dict[str, Any]] = {
+    "tiny": {"dim": 4, "rank": 1, "num_measurements": 6, "depths": (2, 3), "instances": 3},
+    "quick": {"dim": 6, "rank": 1, "num_measurements": 12, "depths": (2, 3, 4), "instances": 8},
+    "full": {"dim": 20, "rank": 2, "num_measurements": 80, "depths": (2, 3, 4), "instances": 30},
+}
+_LOG10_ALPHA, _RTOL, _TIMES = -3.0, 1e-5, 120
+
+
+def run(
+    *,
+    setting: str = "quick",
+    seed: int = 0,
+    dim: int | None = None,
+    rank: int | None = None,
+    num_measurements: int | None = None,
+    depths: Sequence[int] | None = None,
+    instances: int | None = None,
+    log10_alpha: float | int = _LOG10_ALPHA,
+) -> "xarray.Dataset":
+    """Runs products of several depths on the same instances.
+
+    Args:
+        setting: "tiny", "quick" or "full".
+        seed: of the first instance.
+        dim: n.
+        rank: of the planted matrices.
+        num_measurements: m.
+        depths: N, increasing from 2.
+        instances: their number.
+        log10_alpha: the scale of X0, to base 10.
+
+    Returns:
+        Singular values along one flow with those of the exact equation, effective rank and
+        recovery error over depth and instance, balancedness over depth.
+    """
+    import xarray
+
+    sizes = dict(SETTINGS[setting])
+    given = {
+        "dim": dim,
+        "rank": rank,
+        "num_measurements": num_measurements,
+        "depths": depths,
+        "instances": instances,
+    }
+    sizes |= {name: value for name, value in given.items() if value is not None}
+    _check(sizes, log10_alpha)
+    problems = [
+        gaussian_sensing(
+            sizes["dim"], sizes["rank"], sizes["num_measurements"], key=jax.random.key(seed + k)
+        )
+        for k in range(sizes["instances"])
+    ]
+    columns = [_of_depth(problems, depth, float(log10_alpha)) for depth in sizes["depths"]]
+    along = ("depth", "time_index", "singular_value")
+    variables: dict[str, Any] = {
+        "time": (("depth", "time_index"), np.stack([c["time"] for c in columns])),
+        "singular_values": (along, np.stack([c["singular_values"] for c in columns])),
+        "exact": (along, np.stack([c["exact"] for c in columns])),
+    }
+    for name in ("effective_rank", "recovery_error", "nuclear_norm", "misfit", "error_estimate"):
+        variables[name] = (("depth", "instance"), np.stack([c[name] for c in columns]))
+    starts = ("depth", "start")
+    for k, name in enumerate(("balance_moved", "balance_at_start", "balance_moved_by_steps")):
+        table = [[values[k] for values in c["balance"]] for c in columns]
+        variables[name] = (starts, np.array(table))
+    ds = xarray.Dataset(
+        variables,
+        coords={
+            "depth": list(sizes["depths"]),
+            "instance": seed + np.arange(sizes["instances"]),
+            "start": ["balanced", "random"],
+        },
+        attrs={name: sizes[name] for name in ("dim", "rank", "num_measurements")}
+        | {"log10_alpha": float(log10_alpha)},
+    )
+    return finish(ds, globals(), setting=setting, seed=seed, **_outcome(ds))
+
+
+def _check(sizes: dict[str, Any], log10_alpha: float) -> None:
+    for name, least in (("dim", 2), ("rank", 1), ("num_measurements", 1), ("instances", 1)):
+        _checks.at_least(sizes[name], name, least)
+    depths = np.atleast_1d(sizes["depths"]).tolist()
+    for depth in depths:
+        _checks.at_least(depth, "depths", 2)
+    if len(depths) < 2 or depths != sorted(set(depths)):
+        _checks.refuse("depths", "be two or more increasing integers", f"is {sizes['depths']}")
+    if not -8 <= log10_alpha <= 0:
+        _checks.refuse(
+            "log10_alpha",
+            "lie in -8 ... 0",
+            f"is {log10_alpha}",
+            "Deeper products need a time that grows like alpha^(2/N - 1).",
+        )
+
+
+def _of_depth(problems: list[Problem], depth: int, log10_alpha: float) -> dict[str, Any]:
+    flow = DeepFlow(depth)
+
+    @jax.jit
+    def follow(problem: Problem, times: Any) -> Any:
+        return simulate(
+            problem, flow, log10_alpha=log10_alpha, saveat=times, rtol=_RTOL, throw=False
+        )
+
+    ends = [follow(problem, jnp.linspace(0.0, 1.0, _TIMES)) for problem in problems]
+    # Again along times that resolve the first flow, from 0 until it has come to rest.
+    times = np.linspace(0, 1.02 * float(ends[0].time), _TIMES)
+    path = follow(problems[0], jnp.asarray(times))
+    times = np.minimum(times, float(path.time))
+    values = np.linalg.svd(np.asarray(path.Xs), compute_uv=False)
+    Xs = np.stack([np.asarray(sol.X) for sol in ends])
+    truths = np.stack([np.asarray(problem.ground_truth) for problem in problems])
+    sizes = np.linalg.svd(Xs, compute_uv=False)
+    shares = sizes / np.sum(sizes, axis=1, keepdims=True)
+    entropy = -np.sum(shares * np.log(np.maximum(shares, 1e-300)), axis=1)
+    errors = np.linalg.norm(Xs - truths, axis=(1, 2)) / np.linalg.norm(truths, axis=(1, 2))
+    return {
+        "time": times,
+        "singular_values": values,
+        "exact": singular_values(problems[0], depth, 10**log10_alpha, times),
+        "effective_rank": np.exp(entropy),
+        "recovery_error": errors,
+        "nuclear_norm": np.sum(sizes, axis=1),
+        "misfit": np.array([float(sol.residual_norm) for sol in ends]),
+        "error_estimate": np.array([float(sol.error_estimate) for sol in ends]),
+        "balance": _balance(problems[0], depth, log10_alpha),
+    }
+
+
+def _balance(problem: Problem, depth: int, log10_alpha: float) -> list[tuple[float, float, float]]:
+    """From identities, and from Gaussian factors of size 1/2, for a fixed time."""
+    flow, n = DeepFlow(depth), problem.dim
+
+    @jax.jit
+    def velocity(W: Any) -> Any:
+        X = flow.unknown(W, problem)
+        return flow.velocity(W, problem.residual((X + X.T) / 2), problem)
+
+    log_alpha = jnp.asarray(log10_alpha * np.log(10))
+    balanced = np.asarray(flow.start(problem, log_alpha, None))
+    draws = np.random.default_rng(depth).standard_normal((depth, n, n))
+    top = float(jnp.linalg.norm(problem.measurement.adjoint(problem.targets), 2))
+    return [
+        balancedness(lambda W: np.asarray(velocity(jnp.asarray(W))), start, 10 / top)
+        for start in (balanced, 0.5 * draws / np.sqrt(n))
+    ]
+
+
+def _outcome(ds: "xarray.Dataset") -> dict[str, str]:
+    size = ds.exact.max(("time_index", "singular_value"))
+    apart = (
+        np.abs(ds.singular_values - ds.exact).max(("time_index", "singular_value")) / size
+    ).values
+    moved = float(ds.balance_moved.max())
+    exact = bool(np.all(apart < 10 * _RTOL)) and moved < 1e-7
+    rank, error = (
+        ds[name].mean("instance").values for name in ("effective_rank", "recovery_error")
+    )
+    fitted = float(ds.misfit.max()) < 1e-3
+    # Paired over instances: a mean difference counts beyond twice its own standard error.
+    steps = [ds[name].diff("depth").values for name in ("effective_rank", "recovery_error")]
+    count = ds.sizes["instance"]
+    spread = [2 * step.std(axis=1, ddof=min(1, count - 1)) / np.sqrt(count) for step in steps]
+    rises = any(bool(np.any(s.mean(axis=1) > w)) for s, w in zip(steps, spread, strict=True))
+    falls = all(bool(s.mean(axis=1).sum() < -w.max()) for s, w in zip(steps, spread, strict=True))
+    if not exact:
+        outcome = "fails"
+    elif not fitted:
+        outcome = "undecided"
+    else:
+        outcome = "fails" if rises else "holds" if falls else "undecided"
+    listed = lambda values, form: ", ".join(format(float(value), form) for value in values)
+    text = (
+        f"Depths {', '.join(map(str, ds.depth.values))}: singular values against the exact "
+        f"equation within {listed(apart, '.0e')} of the largest; balancedness moves by {moved:.0e} "
+        f"along the flow, {float(ds.balance_moved_by_steps.max()):.0e} with finite steps. With "
+        f"m = {ds.attrs['num_measurements']}, n = {ds.attrs['dim']}, rank {ds.attrs['rank']}, "
+        f"alpha = 1e{ds.attrs['log10_alpha']:g}: mean effective rank {listed(rank, '.3f')}, mean "
+        f"relative error {listed(error, '.3f')}; largest misfit {float(ds.misfit.max()):.0e}."
+    )
+    return {"outcome": outcome, "outcome_text": text}
+
+
+def table(ds: "xarray.Dataset") -> "xarray.Dataset":
+    """What is worth reading: effective rank and recovery over depth and instance.
+
+    Args:
+        ds: what `run` returned.
+
+    Returns:
+        Those variables.
+    """
+    return ds[["effective_rank", "recovery_error", "nuclear_norm", "misfit"]]
+
+
+def plot(ds: "xarray.Dataset") -> "Figure":
+    """Draws singular values along the flows, and rank and recovery against depth.
+
+    Args:
+        ds: what `run` returned.
+
+    Returns:
+        A figure of two panels.
+    """
+    from ..plotting._style import BLACK, COLORS, figure
+
+    with figure(1, 2, width=12.5, height=5.0) as (drawn, (left, right)):
+        for k, depth in enumerate(ds.depth.values):
+            share = ds.time[k] / ds.time[k, -1]
+            for j in range(min(3, ds.sizes["singular_value"])):
+                label = f"depth {depth}" if j == 0 else None
+                left.plot(share, ds.exact[k, :, j], "-", color=COLORS[k], label=label)
+                left.plot(share[::6], ds.singular_values[k, ::6, j], "o", color=COLORS[k], ms=4)
+        left.plot([], [], "o", color=BLACK, ms=4, label="flow (lines: exact equation)")
+        left.set(
+            xlabel="time, as a share of the time to rest",
+            ylabel=r"three largest singular values $\sigma_k$",
+        )
+        left.legend(loc="center right")
+        for k, (name, label) in enumerate(
+            (("effective_rank", "effective rank"), ("recovery_error", "relative error of X"))
+        ):
+            mean = ds[name].mean("instance")
+            right.plot(ds.depth, ds[name], "o", color=COLORS[k], ms=4, alpha=0.4)
+            right.plot(ds.depth, mean, "o-", color=COLORS[k], label=f"{label}, mean")
+        right.set(xlabel="depth N", xticks=ds.depth.values)
+        right.set_title(f"m = {ds.attrs['num_measurements']} samples, n = {ds.attrs['dim']}")
+        right.legend()
+    return drawn

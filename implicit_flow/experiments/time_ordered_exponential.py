@@ -1,0 +1,336 @@
+"""X_t = Phi X0 Phi' with a time-ordered exponential: where the order of the factors matters."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from .. import _checks
+from .._simulate import simulate
+from ..flows import SteeredFlow
+from ..measurements import DenseMeasurement
+from ..problems import Problem
+from ._finish import finish
+from ._ordered_products import along_residuals, exact_rotating, product_errors
+
+
+if TYPE_CHECKING:
+    import xarray
+    from matplotlib.figure import Figure
+
+
+CLAIM = (
+    "The flow is X_t = Phi X0 Phi' with dPhi/dt = -A*(r_t) Phi: products of exponentials converge "
+    "to it with their order, in the order of time only. Along residual steering the commutator "
+    "terms vanish if the measurement matrices commute, and do not otherwise, though the total "
+    "variation of r stays bounded as alpha -> 0. With s the dual, X = A*(nu) X, A*(nu) <= I comes "
+    "to hold along the way in the commuting case, and not at the end of a counterexample."
+)
+HYPOTHESES = (
+    "m = 2; X0 = alpha I; a rotating steering with a known propagator, a commuting problem, and "
+    "the 3 x 3 problem whose limit is 0.25% above the minimum trace; nu = s / lambda_max(A*(s))."
+)
+SOURCE = (
+    "Gunasekar et al. (2017), Implicit regularization in matrix factorization, section 5; Blanes "
+    "et al. (2009), The Magnus expansion and some of its applications."
+)
+
+SETTINGS: dict[str, dict[str, Any]] = {
+    "tiny": {"log10_alphas": (-2, -8, -32, -64), "num_times": 401, "most_factors": 64},
+    "quick": {
+        "log10_alphas": (-1, -2, -4, -8, -16, -32, -64),
+        "num_times": 4001,
+        "most_factors": 1024,
+    },
+    "full": {
+        "log10_alphas": (-1, -2, -4, -8, -16, -32, -64, -100),
+        "num_times": 40_001,
+        "most_factors": 8192,
+    },
+}
+# The rotating steering: speeds below and above 1, where growth ends; the time.
+_SPEEDS, _TIME = (0.5, 1.0, 2.0), 2.0
+_PROBLEMS = ("commuting", "counterexample")
+# How long flows are followed, in units of (log(1/alpha) + 20) / mu_1.
+_LONG = 3.0
+# The minimum trace and the limit of the counterexample, to the digits that are known.
+_MINIMUM, _LIMIT = 1.674316024366309, 1.678507352080517
+
+
+class _Rotating(eqx.Module):
+    """-A*(r(t)) = e^(tK) S e^(-tK)."""
+
+    speed: Any
+
+    def __call__(self, t: Any) -> Any:
+        angle = 2 * self.speed * t
+        return -jnp.stack([jnp.cos(angle), jnp.sin(angle)])
+
+
+def run(
+    *,
+    setting: str = "quick",
+    seed: int = 0,
+    log10_alphas: Sequence[float | int] | None = None,
+    num_times: int | None = None,
+    most_factors: int | None = None,
+) -> "xarray.Dataset":
+    """Compares products of exponentials with flows, prescribed and driven by their residual.
+
+    Args:
+        setting: "tiny", "quick" or "full".
+        seed: not used: nothing is random.
+        log10_alphas: decreasing, two at least, for the residual steering.
+        num_times: equally spaced times along each flow; made odd.
+        most_factors: of a product with prescribed steering; a power of 2 from 8 on.
+
+    Returns:
+        Errors of products over the number of factors; commutator terms, total variation and dual
+        gaps over alpha.
+    """
+    import xarray
+
+    sizes = dict(SETTINGS[setting])
+    given = {
+        "log10_alphas": log10_alphas,
+        "num_times": num_times,
+        "most_factors": most_factors,
+    }
+    sizes |= {name: value for name, value in given.items() if value is not None}
+    _check(sizes)
+    factors = 2 ** np.arange(3, int(np.log2(sizes["most_factors"])) + 1)
+    errors = np.array(
+        [[product_errors(_TIME, speed, int(n)) for n in factors] for speed in _SPEEDS]
+    )
+    variables: dict[str, Any] = {
+        name: (("speed", "factors"), errors[..., k])
+        for k, name in enumerate(("midpoint_error", "magnus_error", "unordered_error"))
+    }
+    variables["steered_error"] = ("speed", _steered())
+    variables |= _residual_steering(sizes)
+    ds = xarray.Dataset(
+        variables,
+        coords={
+            "speed": list(_SPEEDS),
+            "factors": factors,
+            "log10_alpha": np.array(sizes["log10_alphas"], float),
+            "problem": list(_PROBLEMS),
+        },
+        attrs={"minimum_trace": _MINIMUM, "limit_trace": _LIMIT},
+    )
+    return finish(ds, globals(), setting=setting, seed=seed, **_outcome(ds))
+
+
+def _check(sizes: dict[str, Any]) -> None:
+    _checks.at_least(sizes["num_times"], "num_times", 101)
+    _checks.at_least(sizes["most_factors"], "most_factors", 16)
+    alphas = np.atleast_1d(np.asarray(sizes["log10_alphas"], float))
+    if alphas.size < 2 or np.any(np.diff(alphas) >= 0) or alphas[0] > 0 or alphas[-1] < -150:
+        _checks.refuse(
+            "log10_alphas",
+            "hold two or more values that fall from 0 to -150, where products stay in range",
+            f"is {sizes['log10_alphas']}",
+        )
+
+
+def _steered() -> np.ndarray:
+    """The simulator with the rotating steering, against the exact propagator."""
+    stack = jnp.array([[[1.0, 0.0], [0.0, -1.0]], [[0.0, 1.0], [1.0, 0.0]]])
+    problem = Problem(DenseMeasurement(stack), jnp.zeros(2))
+
+    @jax.jit
+    def end(speed: Any) -> Any:
+        flow = SteeredFlow(_Rotating(speed))
+        return simulate(problem, flow, alpha=1.0, t1=_TIME, rtol=1e-8, throw=False).X
+
+    apart = []
+    for speed in _SPEEDS:
+        exact = exact_rotating(_TIME, speed)
+        X = np.asarray(end(jnp.asarray(speed)))
+        apart.append(np.linalg.norm(X - exact @ exact.T) / np.linalg.norm(exact @ exact.T))
+    return np.array(apart)
+
+
+def _problems() -> dict[str, Problem]:
+    first = [[2.0, 1.0, 0.0], [1.0, 1.0, 0.0], [0.0, 0.0, 1.0]]
+    second = [[0.0, 1.0, 1.0], [1.0, 0.0, 0.0], [1.0, 0.0, 3.0]]
+    spectra = np.array([[2.0, 1.0, 0.5], [0.3, 1.5, 3.0]])
+    # Diagonal matrices, given as dense ones: nothing couples them, and one program serves both.
+    diagonal = spectra[:, :, None] * np.eye(3)
+    stacks = {"commuting": diagonal, "counterexample": np.array([first, second])}
+    return {
+        name: Problem(DenseMeasurement(jnp.asarray(stack)), jnp.array([4.0, 3.0]))
+        for name, stack in stacks.items()
+    }
+
+
+@jax.jit
+def _follow(problem: Problem, log10_alpha: Any, times: Any) -> Any:
+    sol = simulate(problem, log10_alpha=log10_alpha, saveat=times, rtol=1e-8, throw=False)
+    return sol.Xs, sol.residuals, sol.duals, sol.residual_norm
+
+
+def _residual_steering(sizes: dict[str, Any]) -> dict[str, Any]:
+    share = np.linspace(0, 1, sizes["num_times"] + 1 - sizes["num_times"] % 2)
+    rows, gaps, traces = [], [], []
+    for problem in _problems().values():
+        stack = np.asarray(problem.measurement.as_stack())
+        top = np.linalg.eigvalsh(np.tensordot(np.asarray(problem.targets), stack, 1))[-1]
+        for value in sizes["log10_alphas"]:
+            log_alpha = value * np.log(10)
+            times = share * _LONG * (20 - log_alpha) / top
+            Xs, residuals, duals, misfit = (
+                np.asarray(array)
+                for array in _follow(problem, jnp.asarray(float(value)), jnp.asarray(times))
+            )
+            row = along_residuals(stack, times, residuals, duals, Xs, log_alpha)
+            rows.append(row | {"misfit": float(misfit)})
+            gaps.append(_gaps(stack, Xs, duals))
+            traces.append(float(np.trace(Xs[-1])))
+    shape, axes = (len(_PROBLEMS), len(sizes["log10_alphas"])), ("problem", "log10_alpha")
+    kept = np.linspace(0, len(share) - 1, 401).astype(int)
+    return {
+        **{
+            f"flow_{name}": (axes, np.reshape([row[name] for row in rows], shape))
+            for name in rows[0]
+        },
+        "end_trace": (axes, np.reshape(traces, shape)),
+        "dual_gap": ((*axes, "share"), np.reshape(gaps, (*shape, -1))[..., kept]),
+        "share": ("share", share[kept]),
+        "end_gap": (axes, np.reshape(gaps, (*shape, -1))[..., -1]),
+    }
+
+
+def _gaps(stack: np.ndarray, Xs: np.ndarray, duals: np.ndarray) -> np.ndarray:
+    """1 - <A*(nu), X> / tr X: zero where nu, with A*(nu) <= I, proves X minimal for its A(X)."""
+    forces = np.tensordot(duals, stack, 1)
+    tops = np.linalg.eigvalsh(forces)[:, -1]
+    scaled = np.einsum("kij,kij->k", forces, Xs) / np.where(tops > 0, tops, np.nan)
+    return 1 - scaled / np.trace(Xs, axis1=1, axis2=2)
+
+
+def orders(ds: "xarray.Dataset", name: str) -> np.ndarray:
+    """The order of a product, from errors above rounding.
+
+    Args:
+        ds: what `run` returned.
+        name: of the errors, over speed and factors.
+
+    Returns:
+        One for each speed.
+    """
+    found = []
+    for errors in ds[name].values:
+        # Rounding of a product of thousands of factors: 1e-11 is well above it.
+        use = np.flatnonzero(errors > 1e-11)[-2:]
+        found.append(np.log2(errors[use[0]] / errors[use[1]]) / (use[1] - use[0]))
+    return np.array(found)
+
+
+def _outcome(ds: "xarray.Dataset") -> dict[str, str]:
+    second, fourth = orders(ds, "midpoint_error"), orders(ds, "magnus_error")
+    unordered = float(ds.unordered_error[:, -1].min())
+    commuting, other = (ds.sel(problem=name) for name in _PROBLEMS)
+    area = (other.flow_second_term / other.flow_first_term).values
+    variation = other.flow_variation.values / 5.0
+    grows = float(variation[-1] / variation[-2] - 1)
+    along = float(np.log2(other.flow_ordered_error_of_half[0] / other.flow_ordered_error[0]))
+    least = 1 - _MINIMUM / _LIMIT
+    right = (
+        bool(np.all(np.abs(second - 2) < 0.1) and np.all(np.abs(fourth - 4) < 0.2))
+        and float(ds.steered_error.max()) < 1e-7
+        and unordered > 1e-2
+        and float(commuting.flow_second_term.max()) < 1e-9
+        and float(area[-1]) > 1e-3
+        and abs(along - 2) < 0.3
+        and abs(grows) < 0.02
+        and float(commuting.end_gap[-1]) < 1e-3
+        and bool(np.all(other.end_gap.values[-1:] > least * 0.9))
+    )
+    # Products along the flow of a commuting problem are exact but for the integral of r.
+    decided = float(ds.flow_misfit.max()) < 1e-5
+    outcome = "undecided" if not decided else "holds" if right else "fails"
+    text = (
+        f"Orders {', '.join(f'{x:.2f}' for x in second)} (midpoint) and "
+        f"{', '.join(f'{x:.2f}' for x in fourth)} (Magnus) for speeds {_SPEEDS}; without order the "
+        f"error stays {unordered:.2f}; simulator {float(ds.steered_error.max()):.0e}. Residual "
+        f"steering, counterexample: order {along:.2f}; second over first term {area[-1]:.3f} at "
+        f"alpha = 1e{float(ds.log10_alpha[-1]):g} (commuting: 0); total variation of r over |y| "
+        f"{variation[0]:.3f} to {variation[-1]:.3f}, last change {grows:.1e}. Dual gap at the end: "
+        f"commuting {float(commuting.end_gap[0]):.1e} to {float(commuting.end_gap[-1]):.1e}, "
+        f"counterexample {float(other.end_gap[-1]):.3f} (no less than {least:.4f} in the limit)."
+    )
+    return {"outcome": outcome, "outcome_text": text}
+
+
+def table(ds: "xarray.Dataset") -> "xarray.Dataset":
+    """What is worth reading: commutator terms, variation and gaps over alpha.
+
+    Args:
+        ds: what `run` returned.
+
+    Returns:
+        Those variables.
+    """
+    return ds[
+        ["flow_ordered_error", "flow_unordered_error", "flow_first_term", "flow_second_term"]
+        + ["flow_variation", "end_gap", "end_trace"]
+    ]
+
+
+def plot(ds: "xarray.Dataset") -> "Figure":
+    """Draws errors of products, and the dual gap along flows.
+
+    Args:
+        ds: what `run` returned.
+
+    Returns:
+        A figure of two panels.
+    """
+    from ..plotting._style import COLORS, GRAY, figure, power
+
+    with figure(1, 2, width=12.5, height=5.0) as (drawn, (left, right)):
+        names = (
+            ("unordered_error", "^", "one exponential"),
+            ("midpoint_error", "o", "midpoint product"),
+            ("magnus_error", "s", "Magnus product"),
+        )
+        for k, (name, marker, label) in enumerate(names):
+            errors = ds[name].sel(speed=2.0)
+            left.plot(ds.factors, errors, marker + "-", color=COLORS[k], label=label)
+        for order in (2, 4):
+            start = float(ds[names[order // 2][0]].sel(speed=2.0)[0])
+            line = 0.4 * start * (ds.factors.values / ds.factors.values[0]) ** -order
+            left.plot(ds.factors, line, ":", color=GRAY, linewidth=1.4)
+        left.set(
+            xscale="log",
+            yscale="log",
+            xlabel="number of factors",
+            ylabel=r"relative error of $\Phi$",
+            ylim=(1e-13, None),
+        )
+        left.set_title("rotating steering, speed 2 (dotted: orders 2, 4)")
+        left.legend(loc="lower left")
+        ends = [0, len(ds.log10_alpha) // 2, -1]
+        for k, name in enumerate(_PROBLEMS):
+            for style, end in zip((":", "--", "-"), ends, strict=True):
+                row = ds.dual_gap.sel(problem=name)[end]
+                right.plot(
+                    ds.share,
+                    np.maximum(row, 1e-17),
+                    style,
+                    color=COLORS[k],
+                    label=rf"{name}, $\alpha$ = {power(float(ds.log10_alpha[end]))}",
+                )
+        right.set(
+            yscale="log",
+            xlabel="time, as a share of the end",
+            ylabel=r"$1 - \langle A^*(\nu_t), X_t\rangle \,/\, \mathrm{tr}\, X_t$",
+            ylim=(1e-5, 1),
+        )
+        right.set_title("the dual condition along the flow")
+        right.legend(fontsize=10, loc="lower right")
+    return drawn
