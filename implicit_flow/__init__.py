@@ -62,7 +62,6 @@ _HOME: dict[str, str | None] = {
     "landscape": None,
     "limit": "._limit",
     "Limit": "._limit",
-    "landscape": None,
     "linalg": None,
     "losses": None,
     "measurements": None,

@@ -1,4 +1,8 @@
-"""Landscapes of recovery: objectives, their critical points, their curvature, descent on them."""
+"""Landscapes of recovery: objectives, their critical points, their curvature, descent on them.
+
+And where paths from zero stop on their way, without any flow: `greedy_low_rank`,
+`successive_saddles`.
+"""
 
 from ._base import AbstractObjective as AbstractObjective
 from ._critical_points import (
@@ -13,15 +17,13 @@ from ._factored import (
     PrincipalComponents as PrincipalComponents,
     Sensing as Sensing,
 )
-from ._hessian import Eigenpair as Eigenpair, hessian as hessian, min_eigenvalue as min_eigenvalue
-from ._synchronization import Synchronization as Synchronization
-"""What a loss looks like, without any flow: where paths from zero stop on their way."""
-
 from ._greedy_low_rank import (
     GreedyLowRank as GreedyLowRank,
     greedy_low_rank as greedy_low_rank,
 )
+from ._hessian import Eigenpair as Eigenpair, hessian as hessian, min_eigenvalue as min_eigenvalue
 from ._successive_saddles import (
     SuccessiveSaddles as SuccessiveSaddles,
     successive_saddles as successive_saddles,
 )
+from ._synchronization import Synchronization as Synchronization
