@@ -379,6 +379,7 @@ def _draw_margins(axis: "Axes", ds: "xarray.Dataset") -> None:
             axis.plot(ds.d, values, style, color=color, label=f"{name}, {kernel} kernel")
     axis.plot(ds.d, ds.network_margin, "x:", color=GRAY, label="parity, $d$ ReLU units")
     axis.set(yscale="log", xlabel="inputs $d$", ylabel=r"margin, $\min_i\, y_i f(x_i) / \|f\|$")
+    axis.set_xticks(ds.d.values)
     axis.set_title("the margin on $\\{-1, 1\\}^d$")
     axis.legend(fontsize=10.5, loc="lower left")
 
@@ -390,6 +391,10 @@ def _draw_labels(axis: "Axes", ds: "xarray.Dataset") -> None:
     axis.fill_between(share, low, high, color=COLORS[0], alpha=0.2, linewidth=0)
     axis.axvline(1, color=GRAY, linestyle="--", linewidth=1.5)
     axis.set(xlabel="parameters / labels", ylabel="labels fitted, %", xscale="log")
+    ticks = [tick for tick in (0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10) if 0.9 * share[0] < tick]
+    ticks = [tick for tick in ticks if tick < 1.1 * share[-1]]
+    axis.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    axis.set_xticks([], minor=True)
     axis.set_title(f"{ds.attrs['num_labels']} random labels")
 
 
