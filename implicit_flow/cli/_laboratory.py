@@ -20,7 +20,7 @@ import typer
 from .. import _checks, experiments
 from .._version import __version__
 from ._folder import refuse_used
-from ._laboratory_page import NOT_RUN, Result, page, symbol
+from ._laboratory_page import NOT_RUN, WAITING, Result, page, symbol
 from ._report import check_extras
 
 
@@ -152,7 +152,7 @@ def _run_one(name: str, course: Course, running: set[subprocess.Popen[bytes]]) -
         why = _reason(log, code)
     except (OSError, ValueError, KeyError) as error:
         why = f"Its results cannot be read: {error}"
-    return _waiting(name)._replace(outcome_text=why, seconds=seconds)
+    return _waiting(name)._replace(outcome=NOT_RUN, outcome_text=why, seconds=seconds)
 
 
 def read(name: str, folder: Path, seconds: float) -> Result:
@@ -199,8 +199,8 @@ def _waiting(name: str) -> Result:
         claim=stated.get("claim", ""),
         hypotheses=stated.get("hypotheses", ""),
         source=stated.get("source", ""),
-        outcome=NOT_RUN,
-        outcome_text="It has not been run to its end yet.",
+        outcome=WAITING,
+        outcome_text="It has not been run to its end.",
     )
 
 

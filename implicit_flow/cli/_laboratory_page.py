@@ -10,13 +10,14 @@ from typing import Any, NamedTuple
 from .. import experiments
 
 
-NOT_RUN = "not-run"
+NOT_RUN, WAITING = "not-run", "waiting"
 # Outcome -> symbol, words. A color is never alone: it comes with both.
 _MARKS = {
     "holds": ("✓", "holds"),
     "fails": ("✗", "fails"),
     "undecided": ("?", "undecided"),
     NOT_RUN: ("!", "failed to run"),
+    WAITING: ("…", "not run yet"),
 }
 
 
@@ -29,7 +30,7 @@ class Result(NamedTuple):
         claim: what is claimed.
         hypotheses: under which.
         source: by whom.
-        outcome: "holds", "fails", "undecided", or `NOT_RUN`.
+        outcome: "holds", "fails", "undecided", `NOT_RUN` or `WAITING`.
         outcome_text: the numbers that decide it, or why it did not run.
         seconds: that its process took.
         command: that computes it again.
@@ -98,7 +99,7 @@ def _counts(results: Sequence[Result]) -> str:
     found = [result.outcome for result in results]
     shown = [
         f"<li>{_tag(outcome)} {found.count(outcome)}</li>"
-        for outcome in (*experiments.OUTCOMES, NOT_RUN)
+        for outcome in (*experiments.OUTCOMES, NOT_RUN, WAITING)
         if outcome in found
     ]
     return f"<ul class=counts>{''.join(shown)}</ul>\n"

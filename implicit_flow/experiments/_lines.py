@@ -1,12 +1,8 @@
 """Whether a loss is convex in the weights, looked at along random lines."""
 
 from collections.abc import Callable
-from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
 
 
 _POINTS = 33
@@ -18,36 +14,40 @@ LOSSES: dict[str, Callable] = {
 }
 
 
-def predictors(num_inputs: int, width: int, key: Any) -> dict[str, tuple[int, bool, Callable]]:
-    """Predictors f(w, x) with as many weights as they have, and whether they are affine in w.
+def predictors(
+    num_inputs: int, width: int, random: np.random.Generator
+) -> dict[str, tuple[int, bool, Callable]]:
+    """Predictors f(w, x) of many w and many x, and whether they are affine in w.
 
     Args:
         num_inputs: d.
         width: hidden units, or features.
-        key: of the features that are fixed.
+        random: of the features that are fixed.
 
     Returns:
-        Name -> number of weights, whether affine, and f.
+        Name -> number of weights s, whether affine, and f, which takes w of shape (..., s) and x
+        of shape (N, d) to shape (..., N).
     """
-    one, two = jax.random.split(key)
-    fixed = jax.random.normal(one, (width, num_inputs))
-    shift = jax.random.normal(two, (width,))
+    fixed, shift = random.standard_normal((num_inputs, width)), random.standard_normal(width)
     layer = num_inputs * width
 
-    def two_layers(w: Float[Array, " s"], x: Float[Array, " d"], bend: Callable) -> Array:
-        return w[layer:] @ bend(w[:layer].reshape(width, num_inputs) @ x)
+    def two_layers(w: np.ndarray, x: np.ndarray, bend: Callable) -> np.ndarray:
+        first = w[..., :layer].reshape(*w.shape[:-1], width, num_inputs)
+        return np.einsum("...k,...kn->...n", w[..., layer:], bend(first @ x.T))
+
+    def relu(h: np.ndarray) -> np.ndarray:
+        return np.maximum(h, 0)
+
+    def quadratic(w: np.ndarray, x: np.ndarray) -> np.ndarray:
+        return w @ np.einsum("na,nb->abn", x, x).reshape(num_inputs**2, len(x))
 
     return {
-        "linear": (num_inputs, True, lambda w, x: w @ x),
-        "quadratic in x": (
-            num_inputs**2,
-            True,
-            lambda w, x: x @ w.reshape(num_inputs, num_inputs) @ x,
-        ),
-        "fixed features": (width, True, lambda w, x: w @ jax.nn.relu(fixed @ x + shift)),
+        "linear": (num_inputs, True, lambda w, x: w @ x.T),
+        "quadratic in x": (num_inputs**2, True, quadratic),
+        "fixed features": (width, True, lambda w, x: w @ relu(x @ fixed + shift).T),
         "product of weights": (layer + width, False, lambda w, x: two_layers(w, x, lambda h: h)),
-        "ReLU network": (layer + width, False, lambda w, x: two_layers(w, x, jax.nn.relu)),
-        "tanh network": (layer + width, False, lambda w, x: two_layers(w, x, jnp.tanh)),
+        "ReLU network": (layer + width, False, lambda w, x: two_layers(w, x, relu)),
+        "tanh network": (layer + width, False, lambda w, x: two_layers(w, x, np.tanh)),
     }
 
 
@@ -57,7 +57,7 @@ def least_bend(
     inputs: np.ndarray,
     labels: np.ndarray,
     num_lines: int,
-    key: Any,
+    random: np.random.Generator,
 ) -> dict[str, tuple[float, float]]:
     """The most negative second difference of each loss along random lines, and how often there is.
 
@@ -67,22 +67,15 @@ def least_bend(
         inputs: shape (N, d).
         labels: of +1 and -1, shape (N,).
         num_lines: lines w0 + t (w1 - w0), with t from -1 to 2.
-        key: of the lines.
+        random: of the lines.
 
     Returns:
         Loss -> the least second difference relative to the largest size of the loss on its line,
         and the share of lines on which it is negative beyond rounding.
     """
-    x = jnp.asarray(inputs)
-    times = jnp.linspace(-1.0, 2.0, _POINTS)
-
-    def along(key: Any) -> Float[Array, "points examples"]:
-        ends = jax.random.normal(key, (2, num_weights)) / np.sqrt(max(inputs.shape[1], 1))
-        return jax.vmap(
-            lambda t: jax.vmap(lambda x: predictor(ends[0] + t * (ends[1] - ends[0]), x))(x)
-        )(times)
-
-    z = np.asarray(jax.jit(jax.vmap(along))(jax.random.split(key, num_lines)))
+    times = np.linspace(-1.0, 2.0, _POINTS)[None, :, None]
+    ends = random.standard_normal((2, num_lines, 1, num_weights)) / np.sqrt(inputs.shape[1])
+    z = predictor(ends[0] + times * (ends[1] - ends[0]), inputs)
     found = {}
     for name, loss in LOSSES.items():
         values = loss(z, labels).mean(axis=-1)

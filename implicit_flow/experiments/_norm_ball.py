@@ -9,6 +9,10 @@ from jaxtyping import Array, Float
 from scipy.optimize import minimize
 
 
+# A loss is above another where it is so by more than what descent leaves of it.
+_ABOVE = 1e-6
+
+
 class End(NamedTuple):
     """Where a descent came to rest.
 
@@ -93,3 +97,48 @@ def _loss(
 
 _loss_and_slope = jax.jit(jax.value_and_grad(_loss))
 _hessian = jax.jit(jax.hessian(_loss))
+
+
+def descents(size: dict[str, Any], seed: int) -> dict[str, np.ndarray]:
+    """Descends from random starts, for random targets on a part of the entries.
+
+    Args:
+        size: `side` of the matrices, `columns`, `radii`, `instances` and `starts`.
+        seed: of everything.
+
+    Returns:
+        The fields of `End`, each over columns, radius, instance and start.
+    """
+    side, most = size["side"], max(size["columns"]) + 1
+    shape = tuple(len(size[name]) for name in ("columns", "radii"))
+    shape = (*shape, size["instances"], size["starts"])
+    found = {name: np.zeros(shape) for name in End._fields}
+    for instance in range(size["instances"]):
+        random = np.random.default_rng((seed, instance))
+        values = random.standard_normal((side, side))
+        train = (random.random((side, side)) < 0.6).astype(float)
+        train[0, 0] = 1.0
+        whole = float(np.linalg.svd(train * values, compute_uv=False).sum())
+        begin = random.standard_normal((size["starts"], 2 * side * most))
+        for i, columns in enumerate(size["columns"]):
+            for j, radius in enumerate(size["radii"]):
+                for number, start in enumerate(begin):
+                    end = descend_from(start, columns, values, train, radius * whole)
+                    for name, value in end._asdict().items():
+                        found[name][i, j, instance, number] = value
+    return found
+
+
+def shares_above(ends: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """How many descents end above the best.
+
+    Args:
+        ends: from `descents`.
+
+    Returns:
+        Over columns: the share above the best of any d, and that above the best of the same d.
+    """
+    value = ends["value"]
+    best, own = value.min(axis=(0, 3), keepdims=True), value.min(axis=3, keepdims=True)
+    above, spurious = (value > least * (1 + _ABOVE) for least in (best, own))
+    return above.mean(axis=(1, 2, 3)), spurious.mean(axis=(1, 2, 3))

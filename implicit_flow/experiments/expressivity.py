@@ -3,21 +3,19 @@
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-import jax
 import numpy as np
 
 from .. import _checks
 from ..networks import path_norm
-from ..plotting._style import COLORS, GRAY, figure
 from . import _gates, _lines, _margins
 from ._capacity import fitted_share
+from ._expressivity_figure import draw
 from ._finish import finish
 from ._sizes import sizes
 
 
 if TYPE_CHECKING:
     import xarray
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 
@@ -147,7 +145,7 @@ def run(
     fitted = fitted_share(points, labels, size["widths"], num_steps=size["num_steps"], seed=seed)
     remembered = _remembered(points, labels, random)
     say("random labels")
-    bends = _bends(size, seed, random)
+    bends = _bends(size, random)
     dims = np.arange(2, size["most_inputs"] + 1)
     ds = xarray.Dataset(
         {
@@ -281,15 +279,13 @@ def _remembered(points: np.ndarray, labels: np.ndarray, random: np.random.Genera
     return np.array(errors)
 
 
-def _bends(size: dict[str, Any], seed: int, random: np.random.Generator) -> tuple[list, ...]:
+def _bends(size: dict[str, Any], random: np.random.Generator) -> tuple[list, ...]:
     inputs = random.standard_normal((16, 3))
     labels = np.where(random.random(16) < 0.5, 1.0, -1.0)
-    features, lines = jax.random.split(jax.random.key(seed))
-    kinds = _lines.predictors(3, _WIDTH, features)
+    kinds = _lines.predictors(3, _WIDTH, random)
     least, share = [], []
-    for number, (count, _, predictor) in enumerate(kinds.values()):
-        key = jax.random.fold_in(lines, number)
-        found = _lines.least_bend(predictor, count, inputs, labels, size["num_lines"], key)
+    for count, _, predictor in kinds.values():
+        found = _lines.least_bend(predictor, count, inputs, labels, size["num_lines"], random)
         least.append([found[name][0] for name in _lines.LOSSES])
         share.append([found[name][1] for name in _lines.LOSSES])
     return list(kinds), least, share, [int(affine) for _, affine, _ in kinds.values()]
@@ -348,64 +344,4 @@ def plot(ds: "xarray.Dataset") -> "Figure":
     Returns:
         A figure of four panels.
     """
-    with figure(width=14.0, height=9.6) as (fig, axis):
-        # Four panels that have no axis in common.
-        axis.remove()
-        axes = fig.subplots(2, 2)
-        _draw_union(axes[0, 0], ds)
-        _draw_margins(axes[0, 1], ds)
-        _draw_labels(axes[1, 0], ds)
-        _draw_bends(axes[1, 1], ds)
-    return fig
-
-
-def _draw_union(axis: "Axes", ds: "xarray.Dataset") -> None:
-    levels = [-10.0, 0.0, 10.0]
-    axis.contourf(ds.x, ds.y, ds.image, levels=levels, colors=["#FFFFFF", COLORS[4]], alpha=0.6)
-    steps = np.array([-2.0, 2.0])
-    for normals, offsets in zip(ds.normals.values, ds.offsets.values, strict=True):
-        for (a, b), offset in zip(normals, offsets, strict=True):
-            axis.plot(a * offset - b * steps, b * offset + a * steps, color=GRAY, linewidth=1.2)
-    axis.set(xlim=(0, 1), ylim=(0, 1), xlabel="$x_1$", ylabel="$x_2$", aspect="equal")
-    axis.set_title("a union of intersections, two hidden layers")
-    axis.grid(visible=False)
-
-
-def _draw_margins(axis: "Axes", ds: "xarray.Dataset") -> None:
-    shown = (("parity", COLORS[0]), ("random table", COLORS[1]), ("two halfspaces", COLORS[2]))
-    for name, color in shown:
-        for kernel, style in (("Gaussian", "o-"), ("ReLU", "s--")):
-            values = ds.margin_at_least.sel(function=name, kernel=kernel)
-            axis.plot(ds.d, values, style, color=color, label=f"{name}, {kernel} kernel")
-    axis.plot(ds.d, ds.network_margin, "x:", color=GRAY, label="parity, $d$ ReLU units")
-    axis.set(yscale="log", xlabel="inputs $d$", ylabel=r"margin, $\min_i\, y_i f(x_i) / \|f\|$")
-    axis.set_title("the margin on $\\{-1, 1\\}^d$")
-    axis.legend(fontsize=10.5, loc="lower left")
-
-
-def _draw_labels(axis: "Axes", ds: "xarray.Dataset") -> None:
-    share = ds.parameters / ds.attrs["num_labels"]
-    axis.plot(share, 100 * ds.fitted.mean("draw"), "o-", color=COLORS[0])
-    low, high = 100 * ds.fitted.min("draw"), 100 * ds.fitted.max("draw")
-    axis.fill_between(share, low, high, color=COLORS[0], alpha=0.2, linewidth=0)
-    axis.axvline(1, color=GRAY, linestyle="--", linewidth=1.5)
-    axis.set(xlabel="parameters / labels", ylabel="labels fitted, %", xscale="log")
-    axis.set_title(f"{ds.attrs['num_labels']} random labels")
-
-
-def _draw_bends(axis: "Axes", ds: "xarray.Dataset") -> None:
-    places = np.arange(ds.sizes["predictor"])
-    wide = 0.8 / ds.sizes["loss"]
-    names = {"z": "loss $z$", "-z": "loss $-z$"}
-    for number, loss in enumerate(ds.loss.values):
-        heights = 100 * ds.share_not_convex.sel(loss=loss)
-        offset = wide * (number - (ds.sizes["loss"] - 1) / 2)
-        label = names.get(str(loss), f"{loss} loss")
-        # A bar of height zero is a line on the axis, so that it is seen to be there.
-        axis.bar(places + offset, heights + 0.6, 0.9 * wide, color=COLORS[number], label=label)
-    axis.set_xticks(places, [str(name).replace(" ", "\n", 1) for name in ds.predictor.values])
-    axis.tick_params(axis="x", labelsize=11)
-    axis.set(ylabel="lines on which it is not convex, %", ylim=(0, 128))
-    axis.set_yticks(range(0, 101, 20))
-    axis.set_title("affine in $w$ (left three) and not (right three)")
-    axis.legend(ncols=2, fontsize=11, loc="upper left")
+    return draw(ds)

@@ -11,7 +11,7 @@ from ..convex import max_norm, trace_norm, weighted_trace_norm
 from ..plotting._style import COLORS, GRAY, figure
 from ._factorizations import least_frobenius, least_rows
 from ._finish import finish
-from ._norm_ball import End, descend_from
+from ._norm_ball import descents, shares_above
 from ._rank_path import jester, rank_path, ranks_that_may_fit, synthetic
 from ._sizes import sizes
 
@@ -80,8 +80,6 @@ SETTINGS: dict[str, dict[str, Any]] = {
 _NORMS = ("trace norm", "weighted trace norm", "max-norm")
 # Rank and noise of synthetic ratings of variance 1, and the share that is for training.
 _PLANTED, _NOISE, _SHARE = 3, 0.5, 0.5
-# A loss is above another where it is so by more than what descent leaves of it.
-_ABOVE = 1e-6
 # A legend that lines may run behind.
 _ON_LINES: dict[str, Any] = {"frameon": True, "framealpha": 0.9, "edgecolor": "none"}
 
@@ -147,10 +145,10 @@ def run(
         path[penalty] = rank_path(ratings, ranks_here, penalty, np.random.default_rng(seed))
         last = path[penalty][-1]
         say(f"lambda {penalty:g}: test error {last['test_error']:.3f} at rank {ranks_here[-1]}")
-    ends = _ends(size, seed)
+    ends = descents(size, seed)
     say("descents over factors of bounded norm")
     fitting = ranks_that_may_fit(shape, int(ratings.train.sum()))
-    above, spurious = _shares(ends)
+    above, spurious = shares_above(ends)
     names = ("objective", "lower_bound", "trace_norm", "rank", "train_error", "test_error")
     ds = xarray.Dataset(
         {
@@ -253,36 +251,6 @@ def _fall(rows: list[dict[str, Any]], ranks: tuple[int, ...], fitting: int) -> n
     if len(squares) < 2:
         return np.array([np.nan, np.nan])
     return np.array([np.mean(squares), np.std(squares, ddof=1) / np.sqrt(len(squares))])
-
-
-def _ends(size: dict[str, Any], seed: int) -> dict[str, np.ndarray]:
-    """Descends everywhere: over columns, radius, instance and start."""
-    side, most = size["side"], max(size["columns"]) + 1
-    shape = tuple(len(size[name]) for name in ("columns", "radii"))
-    shape = (*shape, size["instances"], size["starts"])
-    found = {name: np.zeros(shape) for name in End._fields}
-    for instance in range(size["instances"]):
-        random = np.random.default_rng((seed, instance))
-        values = random.standard_normal((side, side))
-        train = (random.random((side, side)) < 0.6).astype(float)
-        train[0, 0] = 1.0
-        whole = float(np.linalg.svd(train * values, compute_uv=False).sum())
-        begin = random.standard_normal((size["starts"], 2 * side * most))
-        for i, columns in enumerate(size["columns"]):
-            for j, radius in enumerate(size["radii"]):
-                for number, start in enumerate(begin):
-                    end = descend_from(start, columns, values, train, radius * whole)
-                    for name, value in end._asdict().items():
-                        found[name][i, j, instance, number] = value
-    return found
-
-
-def _shares(ends: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """Shares of ends above the best of any d, and above the best of the same d."""
-    value = ends["value"]
-    best, own = value.min(axis=(0, 3), keepdims=True), value.min(axis=3, keepdims=True)
-    above, spurious = (value > least * (1 + _ABOVE) for least in (best, own))
-    return above.mean(axis=(1, 2, 3)), spurious.mean(axis=(1, 2, 3))
 
 
 def _outcome(ds: "xarray.Dataset") -> dict[str, str]:

@@ -8,6 +8,7 @@ import numpy as np
 
 from .. import _checks
 from ..plotting._style import COLORS, GRAY, figure
+from ._all_functions import LEARNERS, NUM_INPUTS, SEEN, bits_of, mistakes_on_unseen
 from ._bit_networks import trained_outputs
 from ._finish import finish
 from ._language import all_programs, num_bits, num_programs, shortest, spelled
@@ -68,11 +69,6 @@ SETTINGS: dict[str, dict[str, Any]] = {
     },
 }
 _DELTA = 0.05
-# The domain of the table: 3 bits, 8 inputs, 256 functions; these 4 inputs are seen.
-_TABLE_INPUTS, _SEEN = 3, (0, 1, 3, 7)
-# Functions of this many instructions or fewer count as short there.
-_SHORT = 4
-_TABLE_LEARNERS = ("shortest program", "ReLU network", "nearest input", "most frequent label")
 
 
 def run(
@@ -115,7 +111,7 @@ def run(
             cure = "The search runs every program on every input."
             _checks.refuse(name, f"be at most {most}", f"is {size[name]}", cure)
     random = np.random.default_rng(seed)
-    bits = _bits(size["num_inputs"])
+    bits = bits_of(size["num_inputs"])
     functions = _functions(bits, random)
     programs, seconds = [], []
     for length in range(size["most_instructions"] + 1):
@@ -153,7 +149,7 @@ def run(
     m = np.array(size["num_examples"])
     price = num_bits(0) * (details["length"] + 1) * np.log(2)
     bound = (price + np.log(1 / _DELTA)) / m[:, None]
-    counts, group_sizes = _table(size, seed)
+    counts, group_sizes = mistakes_on_unseen(size, seed)
     axes = ("function", "m", "sample")
     ds = xarray.Dataset(
         {
@@ -176,16 +172,12 @@ def run(
             "function": list(functions),
             "m": m,
             "instructions": np.arange(len(seconds)),
-            "learner": list(_TABLE_LEARNERS),
+            "learner": list(LEARNERS),
             "group": ["all", "short", "others"],
         },
-        attrs={"num_inputs": size["num_inputs"], "unseen": 2**_TABLE_INPUTS - len(_SEEN)},
+        attrs={"num_inputs": size["num_inputs"], "unseen": 2**NUM_INPUTS - len(SEEN)},
     )
     return finish(ds, globals(), setting=setting, seed=seed, **_outcome(ds))
-
-
-def _bits(num_inputs: int) -> np.ndarray:
-    return (np.arange(2**num_inputs)[:, None] >> np.arange(num_inputs)) & 1
 
 
 def _functions(bits: np.ndarray, random: np.random.Generator) -> dict[str, np.ndarray]:
@@ -210,60 +202,11 @@ def _distinct(programs: list[Any]) -> list[int]:
     return counts
 
 
-def _table(size: dict[str, Any], seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Mistakes on unseen inputs, summed over all functions of three bits: integers, all counted.
-
-    A learner sees the labels of some inputs, and nothing else of the function.
-    """
-    bits, num_points = _bits(_TABLE_INPUTS), 2**_TABLE_INPUTS
-    functions = _all_labels(num_points)
-    programs = all_programs(_TABLE_INPUTS, size["table_instructions"])
-    seen = np.isin(np.arange(num_points), _SEEN).astype(int)
-    unseen = np.flatnonzero(seen == 0)
-    given = _all_labels(len(_SEEN))
-    padded = np.zeros((len(given), num_points), bool)
-    padded[:, _SEEN] = given
-    network = trained_outputs(
-        bits,
-        padded,
-        np.tile(seen, (len(padded), 1)),
-        width=size["width"],
-        num_steps=size["num_steps"],
-        seed=seed,
-    )
-    apart = np.abs(bits[:, None] - bits[None, _SEEN]).sum(axis=-1)
-    answers = {
-        "shortest program": np.array([shortest(programs, seen, row).outputs for row in padded]),
-        "ReLU network": network,
-        "nearest input": given[:, np.argmin(apart, axis=1)],
-        "most frequent label": np.repeat(
-            given.sum(axis=1, keepdims=True) > len(_SEEN) / 2, num_points, axis=1
-        ),
-    }
-    # Which of the rows of `given` a function shows.
-    shown = functions[:, _SEEN] @ (1 << np.arange(len(_SEEN)))
-    computed = [np.unique(entry.outputs, axis=0) for entry in programs[: _SHORT + 1]]
-    short_rows = {row.tobytes() for rows in computed for row in rows}
-    packed = np.packbits(functions, axis=1)
-    short = np.array([row.tobytes() in short_rows for row in packed])
-    groups = (np.ones(len(functions), bool), short, ~short)
-    counts = np.zeros((len(_TABLE_LEARNERS), len(groups)), int)
-    for number, learner in enumerate(_TABLE_LEARNERS):
-        wrong = (answers[learner][shown] != functions)[:, unseen].sum(axis=1)
-        counts[number] = [int(wrong[group].sum()) for group in groups]
-    return counts, np.array([int(group.sum()) for group in groups])
-
-
-def _all_labels(count: int) -> np.ndarray:
-    """Every row of labels of so many inputs; row number k has the bits of k."""
-    return ((np.arange(2**count)[:, None] >> np.arange(count)) & 1).astype(bool)
-
-
 def _outcome(ds: "xarray.Dataset") -> dict[str, str]:
     fitted = ds.mistakes == 0
     broken = int(((ds.error_of_program > ds.bound) & fitted).sum())
     tried = int(fitted.sum())
-    half = ds.table_mistakes.sel(group="all") * 2 - ds.attrs["unseen"] * 2 ** (2**_TABLE_INPUTS)
+    half = ds.table_mistakes.sel(group="all") * 2 - ds.attrs["unseen"] * 2 ** (2**NUM_INPUTS)
     exact = bool((half == 0).all())
     last = ds.isel(m=-1)
     mean = {
@@ -284,7 +227,7 @@ def _outcome(ds: "xarray.Dataset") -> dict[str, str]:
         f"{mean['parity', 'program']:.3f} and {mean['parity', 'network']:.3f} on parity, "
         f"{mean['majority', 'program']:.3f} and {mean['majority', 'network']:.3f} on majority. "
         f"Programs of up to {len(cost) - 1} instructions: {cost[-1]:,}. Over all "
-        f"{2 ** (2**_TABLE_INPUTS)} functions of {_TABLE_INPUTS} bits every learner makes "
+        f"{2 ** (2**NUM_INPUTS)} functions of {NUM_INPUTS} bits every learner makes "
         f"{int(ds.table_mistakes[0, 0])} mistakes on {ds.attrs['unseen'] * 256} unseen inputs"
         f"{'' if exact else ': NOT so'}."
     )
@@ -358,6 +301,6 @@ def plot(ds: "xarray.Dataset") -> "Figure":
         axes[2].axhline(0.5, color=GRAY, linewidth=1.5, linestyle="--")
         axes[2].set_xticks(places, [str(name).replace(" ", "\n") for name in ds.learner.values])
         axes[2].set(ylabel="error on unseen inputs", ylim=(0, 0.85))
-        axes[2].set_title(f"all {2 ** (2**_TABLE_INPUTS)} functions of {_TABLE_INPUTS} bits")
+        axes[2].set_title(f"all {2 ** (2**NUM_INPUTS)} functions of {NUM_INPUTS} bits")
         axes[2].legend(ncols=3, fontsize=11, loc="upper center", columnspacing=1.0)
     return fig

@@ -137,7 +137,7 @@ def test_an_interruption_ends_the_processes_and_leaves_a_page(tmp_path):
     said = started.communicate(timeout=120)[1]
     assert started.returncode == 130, said
     assert "Interrupted" in said
-    assert "failed to run" in (out / "index.html").read_text("utf-8")
+    assert "not run yet" in (out / "index.html").read_text("utf-8")
     for pid in children:
         with pytest.raises(ProcessLookupError):
             os.kill(pid, 0)
