@@ -74,7 +74,8 @@ def find_critical_points(
     Critical is where the gradient is below `tolerance` times its median norm at the starts; the
     sign of a curvature counts beyond `sqrt(tolerance)` times the median of the largest curvature at
     the starts. Values are equal within `sqrt(tolerance)` of the median value at the starts, or of
-    the value itself. Points are the same where their images under `objective.image` are.
+    the value itself. Points are the same where their images under `objective.image` and their kinds
+    are.
 
     A host function; the search itself is compiled once for all objectives of one structure.
 
@@ -114,15 +115,14 @@ def find_critical_points(
     critical = found["gradient_norms"] <= tolerance * np.median(found["steepness"])
     level = loose * np.maximum(np.median(np.abs(found["heights"])), np.abs(found["values"]))
     order = [k for k in np.argsort(found["values"], kind="stable") if critical[k]]
-    kept, counts = _distinct(found, order, level)
-    chosen = {name: found[name][kept] for name in found}
     bend = loose * np.median(found["curvatures"])
-    kinds = tuple(
+    every = [
         _kind(low, value, slack, bend, minimum)
-        for low, value, slack in zip(
-            chosen["min_eigenvalues"], chosen["values"], level[kept], strict=True
-        )
-    )
+        for low, value, slack in zip(found["min_eigenvalues"], found["values"], level, strict=True)
+    ]
+    kept, counts = _distinct(found, order, level, every)
+    chosen = {name: found[name][kept] for name in found}
+    kinds = tuple(every[index] for index in kept)
     return CriticalPoints(
         points=chosen["points"],
         values=chosen["values"],
@@ -146,7 +146,7 @@ def _kind(low: float, value: float, slack: float, bend: float, minimum: float | 
     return "minimum" if minimum is None else "spurious minimum"
 
 
-def _distinct(found: Any, order: list, level: np.ndarray) -> tuple[list, list]:
+def _distinct(found: Any, order: list, level: np.ndarray, kinds: list[str]) -> tuple[list, list]:
     """Indices of one point for each image, and how many there are of each."""
     kept: list[int] = []
     counts: list[int] = []
@@ -155,7 +155,9 @@ def _distinct(found: Any, order: list, level: np.ndarray) -> tuple[list, list]:
     near = 1e-3 * np.median(found["sizes"])
     for index in order:
         for place, other in enumerate(kept):
-            same = abs(found["values"][index] - found["values"][other]) <= 10 * level[index]
+            # Layers of zeros have one image, and not all of them the same curvature.
+            same = kinds[index] == kinds[other]
+            same &= abs(found["values"][index] - found["values"][other]) <= 10 * level[index]
             if same and np.linalg.norm(images[index] - images[other]) <= near:
                 counts[place] += 1
                 break
