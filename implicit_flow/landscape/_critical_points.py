@@ -71,9 +71,9 @@ def find_critical_points(
     The Levenberg-Marquardt method on $\|\nabla f\|^2$ is drawn to critical points of every kind,
     saddles included. It finds those that it is drawn to: nothing shows that there are no others.
 
-    Critical is where the gradient is below `tolerance` times its median norm at the starts; the
-    sign of a curvature counts beyond `sqrt(tolerance)` times the median of the largest curvature at
-    the starts. Values are equal within `sqrt(tolerance)` of the median value at the starts, or of
+    Critical is where the gradient is below `tolerance` times its mean norm at the starts; the
+    sign of a curvature counts beyond `sqrt(tolerance)` times the mean of the largest curvature at
+    the starts. Values are equal within `sqrt(tolerance)` of the mean value at the starts, or of
     the value itself. Points are the same where their images under `objective.image` and their kinds
     are.
 
@@ -112,10 +112,10 @@ def find_critical_points(
     with jax.numpy_dtype_promotion("standard"):
         found = jax.device_get(_search(objective, starts, tolerance, num_steps))
     loose = np.sqrt(tolerance)
-    critical = found["gradient_norms"] <= tolerance * np.median(found["steepness"])
-    level = loose * np.maximum(np.median(np.abs(found["heights"])), np.abs(found["values"]))
+    critical = found["gradient_norms"] <= tolerance * np.mean(found["steepness"])
+    level = loose * np.maximum(np.mean(np.abs(found["heights"])), np.abs(found["values"]))
     order = [k for k in np.argsort(found["values"], kind="stable") if critical[k]]
-    bend = loose * np.median(found["curvatures"])
+    bend = loose * np.mean(found["curvatures"])
     every = [
         _kind(low, value, slack, bend, minimum)
         for low, value, slack in zip(found["min_eigenvalues"], found["values"], level, strict=True)
@@ -152,7 +152,7 @@ def _distinct(found: Any, order: list, level: np.ndarray, kinds: list[str]) -> t
     counts: list[int] = []
     images = found["images"].reshape(len(level), -1)
     # At a degenerate point an iterate stops farther away than its gradient shows.
-    near = 1e-3 * np.median(found["sizes"])
+    near = 1e-3 * np.mean(found["sizes"])
     for index in order:
         for place, other in enumerate(kept):
             # Layers of zeros have one image, and not all of them the same curvature.
