@@ -106,7 +106,7 @@ def _trapped(axis: Any, ds: "xarray.Dataset") -> None:
     axis.set_yticks(places, [""] * len(places))
     axis.invert_yaxis()
     axis.set_xlim(0, max(0.3, 1.25 * float(ds.trapped.max())))
-    axis.set(xlabel="share of random starts that end above the minimum")
+    axis.set(xlabel="share of random starts", title="ends of descent above the minimum")
 
 
 def _moved(axis: Any, ds: "xarray.Dataset") -> None:

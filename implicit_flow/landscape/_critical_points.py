@@ -71,10 +71,11 @@ def find_critical_points(
     The Levenberg-Marquardt method on $\|\nabla f\|^2$ is drawn to critical points of every kind,
     saddles included. It finds those that it is drawn to: nothing shows that there are no others.
 
-    Critical is where the gradient is below `tolerance` times its median norm at the starts; the
-    sign of a curvature counts beyond `sqrt(tolerance)` times the median of the largest curvature at
-    the starts. Values are equal within `sqrt(tolerance)` of the median value at the starts, or of
-    the value itself. Points are the same where their images under `objective.image` are.
+    Critical is where the gradient is below `tolerance` times its mean norm at the starts; the
+    sign of a curvature counts beyond `sqrt(tolerance)` times the mean of the largest curvature at
+    the starts. Values are equal within `sqrt(tolerance)` of the mean value at the starts, or of
+    the value itself. Points are the same where their images under `objective.image` and their kinds
+    are.
 
     A host function; the search itself is compiled once for all objectives of one structure.
 
@@ -111,18 +112,17 @@ def find_critical_points(
     with jax.numpy_dtype_promotion("standard"):
         found = jax.device_get(_search(objective, starts, tolerance, num_steps))
     loose = np.sqrt(tolerance)
-    critical = found["gradient_norms"] <= tolerance * np.median(found["steepness"])
-    level = loose * np.maximum(np.median(np.abs(found["heights"])), np.abs(found["values"]))
+    critical = found["gradient_norms"] <= tolerance * np.mean(found["steepness"])
+    level = loose * np.maximum(np.mean(np.abs(found["heights"])), np.abs(found["values"]))
     order = [k for k in np.argsort(found["values"], kind="stable") if critical[k]]
-    kept, counts = _distinct(found, order, level)
-    chosen = {name: found[name][kept] for name in found}
-    bend = loose * np.median(found["curvatures"])
-    kinds = tuple(
+    bend = loose * np.mean(found["curvatures"])
+    every = [
         _kind(low, value, slack, bend, minimum)
-        for low, value, slack in zip(
-            chosen["min_eigenvalues"], chosen["values"], level[kept], strict=True
-        )
-    )
+        for low, value, slack in zip(found["min_eigenvalues"], found["values"], level, strict=True)
+    ]
+    kept, counts = _distinct(found, order, level, every)
+    chosen = {name: found[name][kept] for name in found}
+    kinds = tuple(every[index] for index in kept)
     return CriticalPoints(
         points=chosen["points"],
         values=chosen["values"],
@@ -146,16 +146,18 @@ def _kind(low: float, value: float, slack: float, bend: float, minimum: float | 
     return "minimum" if minimum is None else "spurious minimum"
 
 
-def _distinct(found: Any, order: list, level: np.ndarray) -> tuple[list, list]:
+def _distinct(found: Any, order: list, level: np.ndarray, kinds: list[str]) -> tuple[list, list]:
     """Indices of one point for each image, and how many there are of each."""
     kept: list[int] = []
     counts: list[int] = []
     images = found["images"].reshape(len(level), -1)
     # At a degenerate point an iterate stops farther away than its gradient shows.
-    near = 1e-3 * np.median(found["sizes"])
+    near = 1e-3 * np.mean(found["sizes"])
     for index in order:
         for place, other in enumerate(kept):
-            same = abs(found["values"][index] - found["values"][other]) <= 10 * level[index]
+            # Layers of zeros have one image, and not all of them the same curvature.
+            same = kinds[index] == kinds[other]
+            same &= abs(found["values"][index] - found["values"][other]) <= 10 * level[index]
             if same and np.linalg.norm(images[index] - images[other]) <= near:
                 counts[place] += 1
                 break
