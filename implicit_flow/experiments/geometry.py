@@ -59,9 +59,9 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "num_measurements": 6,
         "instances": 8,
         "powers": (1.2, 1.5),
-        "integrated": ("quadratic", "entropy", "hypentropy", "1.2-norm", "1.5-norm"),
-        "steps": (1.0, 0.1, 0.01),
-        "num_steps": 20_000,
+        "integrated": ("entropy", "hypentropy", "1.5-norm"),
+        "steps": (1.0, 0.3, 0.1),
+        "num_steps": 5000,
     },
     "full": {
         "dim": 50,

@@ -301,7 +301,7 @@ def plot(ds: "xarray.Dataset") -> "Figure":
         right.plot([], [], color=COLORS[0], label="entries of the least l1 norm")
         right.plot([], [], color=GRAY, label="all others")
         right.set_ylabel(rf"$x_i$ at depth {first}")
-        right.legend(loc="upper left")
+        right.legend(loc="best")
         shown = [value for value in places if abs(value / 2 - round(value / 2)) < 1e-9]
         for axis in (left, right):
             axis.set_xticks(shown, [power(-value) for value in shown])

@@ -53,7 +53,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "dim": 20,
         "ratios": (0.2, 0.4, 0.6, 0.8),
         "sparsities": (0.05, 0.15, 0.3, 0.5),
-        "instances": 5,
+        "instances": 3,
         "log10_alpha": -300.0,
     },
     "full": {

@@ -29,7 +29,7 @@ from implicit_flow.experiments._steepest import NORMS, smoothness, steepest_desc
         ("kernel-and-rich", {"log10_alphas": (-1.0, 0.0)}, "`log10_alphas` must decrease"),
         ("one-pass-sgd", {"trials": 1}, "`trials` must be at least 2"),
         ("one-pass-sgd", {"population": 3}, "`population` must be at least 60"),
-        ("one-pass-sgd", {"counts": ("ten",)}, "`counts` must be an integer"),
+        ("one-pass-sgd", {"problems": ("routes",)}, "`problems` must name some of"),
     ],
 )
 def test_impossible_sizes(name, sizes, message):
