@@ -30,7 +30,7 @@ def solve(broken, frame, log_alpha):
     return integrate(term, ResidualRadau(), frame=frame, log_alpha=log_alpha)
 
 
-def ended(broken=np.inf, frame=1.0, log_alpha=np.log(1e-3)):
+def ended(broken=np.inf, frame=1.0, log_alpha=-6.9):
     return solve(jnp.asarray(broken), jnp.full((1, 1), frame), jnp.asarray(log_alpha))
 
 
