@@ -197,9 +197,10 @@ def statistical_dimension(sparsity: float) -> float:
 
     def size(tau: float) -> float:
         tail = 2 * ((1 + tau**2) * norm.sf(tau) - tau * norm.pdf(tau))
-        return sparsity * (1 + tau**2) + (1 - sparsity) * tail
+        return float(sparsity * (1 + tau**2) + (1 - sparsity) * tail)
 
-    return float(minimize_scalar(size, bounds=(0, 10), method="bounded").fun)
+    found: Any = minimize_scalar(size, bounds=(0, 10), method="bounded")
+    return float(found.fun)
 
 
 def _padded(A: np.ndarray, y: np.ndarray, n: int) -> tuple[Any, Any]:
@@ -283,6 +284,7 @@ def plot(ds: "xarray.Dataset") -> "Figure":
     rho = np.linspace(0.001, 0.999, 60)
     curve = [statistical_dimension(value) for value in rho]
     with figure(1, 3, height=4.8, width=13.5) as (drawn, axes):
+        image: Any = None
         for axis, name in zip(axes, METHODS, strict=True):
             values = shares.sel(algorithm=name).transpose("sparsity", "ratio").values
             image = axis.imshow(
