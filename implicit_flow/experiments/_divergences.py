@@ -48,7 +48,7 @@ def geometries(alpha: float, beta: float, powers: tuple[float, ...]) -> dict[str
         "quadratic": Geometry(
             MirrorFlow(Quadratic()),
             0.0,
-            lambda theta: theta @ theta / 2,
+            lambda theta: float(theta @ theta) / 2,
             lambda theta: theta,
             lambda size: 1.0,
             r"quadratic",
@@ -56,7 +56,7 @@ def geometries(alpha: float, beta: float, powers: tuple[float, ...]) -> dict[str
         "entropy": Geometry(
             MirrorFlow(Entropy()),
             float(np.log(alpha)),
-            lambda theta: np.sum(np.exp(theta)),
+            lambda theta: float(np.sum(np.exp(theta))),
             np.exp,
             lambda size: size + alpha,
             r"entropy",
@@ -64,7 +64,7 @@ def geometries(alpha: float, beta: float, powers: tuple[float, ...]) -> dict[str
         "hypentropy": Geometry(
             MirrorFlow(Hypentropy(beta)),
             0.0,
-            lambda theta: beta * np.sum(np.cosh(theta)),
+            lambda theta: beta * float(np.sum(np.cosh(theta))),
             lambda theta: beta * np.sinh(theta),
             lambda size: size + beta,
             r"hypentropy",
@@ -85,7 +85,7 @@ def _power(p: float) -> Geometry:
     return Geometry(
         MirrorFlow(PNorm(p)),
         0.0,
-        lambda theta: np.sum(np.abs(theta) ** q) ** (2 / q) / 2,
+        lambda theta: float(np.sum(np.abs(theta) ** q)) ** (2 / q) / 2,
         point,
         lambda size: 1 / (p - 1),
         rf"$p = {p:g}$",
@@ -111,7 +111,7 @@ def nearest(rows: np.ndarray, targets: np.ndarray, geometry: Geometry) -> np.nda
     def dual(nu: np.ndarray) -> tuple[float, np.ndarray]:
         with np.errstate(over="ignore", invalid="ignore"):
             theta = geometry.start + nu @ rows
-            return geometry.conjugate(theta) - targets @ nu, rows @ point(nu) - targets
+            return geometry.conjugate(theta) - float(targets @ nu), rows @ point(nu) - targets
 
     # Away from zero, where some conjugates have no curvature.
     begin: Any = np.linalg.lstsq(rows @ rows.T, targets, rcond=None)[0]

@@ -98,7 +98,7 @@ def supervised(rng: np.random.Generator, dim: int, size: int) -> StochasticProbl
             margin = z @ w
             slope = -1 / (1 + np.exp(np.clip(margin, -700, 700)))
             value = np.mean(np.logaddexp(0, -margin)) + penalty / 2 * w @ w
-            return value, z.T @ slope / len(z) + penalty * w
+            return float(value), z.T @ slope / len(z) + penalty * w
 
         return _minimize(loss, np.zeros(dim))
 
@@ -137,7 +137,7 @@ def density(rng: np.random.Generator, cells: int, size: int) -> StochasticProble
             top = np.max(w)
             total = np.sum(np.exp(w - top))
             value = top + np.log(total) - seen @ w + penalty / 2 * w @ w
-            return value, np.exp(w - top) / total - seen + penalty * w
+            return float(value), np.exp(w - top) / total - seen + penalty * w
 
         return _minimize(loss, np.zeros(cells))
 

@@ -58,10 +58,10 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "dim": 20,
         "num_measurements": 6,
         "instances": 8,
-        "powers": (1.2, 1.5),
+        "powers": (1.3, 1.5),
         "integrated": ("entropy", "hypentropy", "1.5-norm"),
         "steps": (1.0, 0.3, 0.1),
-        "num_steps": 5000,
+        "num_steps": 10_000,
     },
     "full": {
         "dim": 50,

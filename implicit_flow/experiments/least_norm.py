@@ -226,7 +226,7 @@ def _bfgs(A: np.ndarray, y: np.ndarray) -> np.ndarray:
 
     def loss(x: np.ndarray) -> tuple[float, np.ndarray]:
         r = A @ x - y
-        return r @ r / 2, A.T @ r
+        return float(r @ r) / 2, A.T @ r
 
     options = {"gtol": 1e-10}
     return minimize(loss, np.zeros(A.shape[1]), jac=True, method="BFGS", options=options).x

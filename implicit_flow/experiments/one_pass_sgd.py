@@ -54,7 +54,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "centers": 5,
         "population": 2000,
         "counts": (10, 30, 100, 300, 1000, 3000),
-        "trials": 20,
+        "trials": 10,
         "problems": _PROBLEMS,
     },
     "full": {

@@ -50,9 +50,9 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "log10_alpha": -300.0,
     },
     "quick": {
-        "dim": 20,
-        "ratios": (0.2, 0.4, 0.6, 0.8),
-        "sparsities": (0.05, 0.15, 0.3, 0.5),
+        "dim": 16,
+        "ratios": (0.25, 0.5, 0.75),
+        "sparsities": (1 / 16, 0.2, 0.4),
         "instances": 3,
         "log10_alpha": -300.0,
     },
@@ -68,6 +68,8 @@ SETTINGS: dict[str, dict[str, Any]] = {
 METHODS = ("Hadamard flow", "basis pursuit", "matching pursuit")
 # Relative error below which a vector counts as recovered.
 _RECOVERED = 1e-3
+# Most flows take some hundred steps. One that is not at rest by then is left undecided.
+_MOST_STEPS = 5000
 
 
 def run(
@@ -122,6 +124,7 @@ def run(
             Problem(DiagonalMeasurement(A), y),
             SignedHadamardFlow(),
             log10_alpha=size["log10_alpha"],
+            max_steps=_MOST_STEPS,
             throw=False,
         )
     )
@@ -197,9 +200,10 @@ def statistical_dimension(sparsity: float) -> float:
 
     def size(tau: float) -> float:
         tail = 2 * ((1 + tau**2) * norm.sf(tau) - tau * norm.pdf(tau))
-        return sparsity * (1 + tau**2) + (1 - sparsity) * tail
+        return float(sparsity * (1 + tau**2) + (1 - sparsity) * tail)
 
-    return float(minimize_scalar(size, bounds=(0, 10), method="bounded").fun)
+    found: Any = minimize_scalar(size, bounds=(0, 10), method="bounded")
+    return float(found.fun)
 
 
 def _padded(A: np.ndarray, y: np.ndarray, n: int) -> tuple[Any, Any]:
@@ -235,7 +239,8 @@ def _outcome(ds: "xarray.Dataset") -> dict[str, str]:
     excess = flow.l1_norm / ds.least_l1_norm - 1
     inside = bool(((excess <= bound(ds) + slack) | ~solved).all())
     recovered = {name: ds.error.sel(algorithm=name) < _RECOVERED for name in METHODS}
-    differ = float((recovered[METHODS[0]] != recovered[METHODS[1]]).mean())
+    unequal = (recovered[METHODS[0]] != recovered[METHODS[1]]) & solved
+    differ = float(unequal.sum()) / max(1, int(solved.sum()))
     above = ds.ratio > ds.transition + _width(ds)
     below = ds.ratio < ds.transition - _width(ds)
     share = recovered["basis pursuit"].mean("instance")
@@ -247,7 +252,7 @@ def _outcome(ds: "xarray.Dataset") -> dict[str, str]:
     unlike = float((recovered[METHODS[2]] != recovered[METHODS[1]]).mean())
     text = (
         f"{int(solved.sum())} of {solved.size} flows came to rest; their l1 norm is above the "
-        f"least by at most {float(excess.max()):.2g} (bound {float(bound(ds).max()):.2g}); flow "
+        f"least by at most {float(excess.where(solved).max()):.2g} (bound {float(bound(ds).max()):.2g}); flow "
         f"and basis pursuit disagree about recovery in {differ:.1%} of the instances, matching and "
         f"basis pursuit in {unlike:.1%}"
         + (
@@ -256,7 +261,8 @@ def _outcome(ds: "xarray.Dataset") -> dict[str, str]:
             else "."
         )
     )
-    if not bool(solved.all()):
+    # A flow that did not come to rest says nothing about where it goes.
+    if float(solved.mean()) < 0.9:
         outcome = "undecided"
     else:
         outcome = "holds" if inside and differ <= 0.1 else "fails"
@@ -283,6 +289,7 @@ def plot(ds: "xarray.Dataset") -> "Figure":
     rho = np.linspace(0.001, 0.999, 60)
     curve = [statistical_dimension(value) for value in rho]
     with figure(1, 3, height=4.8, width=13.5) as (drawn, axes):
+        image: Any = None
         for axis, name in zip(axes, METHODS, strict=True):
             values = shares.sel(algorithm=name).transpose("sparsity", "ratio").values
             image = axis.imshow(

