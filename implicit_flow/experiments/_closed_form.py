@@ -74,10 +74,12 @@ def _path(
         velocity,
         (0, times[-1]),
         np.zeros(len(y)),
-        method="DOP853",
+        method="LSODA",
         t_eval=times,
         rtol=1e-9,
         atol=1e-9,
+        # Before the escape all is constant: LSODA's steps would grow until one jumps past it.
+        max_step=times[-1] / 200,
     )
     growth = np.exp(found.y.T @ spectra + log_alpha / 2)
     factors = basis @ (growth[:, :, None] * rotated)
@@ -119,7 +121,13 @@ def along(
     for log10_alpha in ladder:
         times = fractions * escape_time(log10_alpha, rate)
         sol, end = _both(
-            problem, *map(jnp.asarray, (init, log10_alpha, times)), flow, solver, closed_form
+            problem,
+            jnp.asarray(init),
+            jnp.asarray(log10_alpha),
+            jnp.asarray(times),
+            flow,
+            solver,
+            closed_form,
         )
         X = np.asarray(sol.X)
         rows.append(

@@ -68,14 +68,15 @@ def step_sizes(problem: Problem, log10_alpha: float, num_steps: Sequence[int]) -
     # Steps are stable below 1 / (largest curvature at the end), about 1 / (2 |A|^2 |X|).
     A = np.asarray(problem.measurement.as_stack())
     curvature = 2 * np.linalg.norm(A.reshape(len(A), -1), 2) ** 2 * np.linalg.norm(X, 2)
-    time, apart = 0.5 * num_steps[0] / curvature, []
+    time, apart, missed = 0.5 * num_steps[0] / curvature, [], np.nan
     for count in num_steps:
         sol = _descended(problem, jnp.asarray(time / count), jnp.asarray(log10_alpha), count)
         apart.append(float(np.linalg.norm(sol.X - X) / np.linalg.norm(X)))
+        missed = float(sol.residual_norm)
     return {
         "distance_by_step": ("step_size", np.array(apart)),
         "step_size": ("step_size", time / np.array(num_steps)),
-        "step_misfit": ((), float(sol.residual_norm)),
+        "step_misfit": ((), missed),
     }
 
 

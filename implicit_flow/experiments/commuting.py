@@ -116,6 +116,7 @@ def run(
     fractions = np.linspace(0, 4, chosen["num_times"])
     rows, gaps = [], []
     for problem in found:
+        g = np.nan
         cells, measured = [], problem.measurement
         spectrum = (np.asarray(measured.basis), np.asarray(measured.spectra))
         for init in inits:
@@ -130,10 +131,10 @@ def run(
                 solver=solver,
                 closed_form=closed_forms.commuting,
             )
-            leading, gap = _leading_excess(problem, init, limit, ladder)
+            leading, g = _leading_excess(problem, init, limit, ladder)
             cells.append(cell | {"leading_excess": leading, "limit": limit})
         rows.append(cells)
-        gaps.append(gap)
+        gaps.append(g)
     coords = {"instance": names, "start": list(STARTS), "log10_alpha": ladder}
     ds = dataset(rows, coords | {"time": fractions}, gaps)
     ds["basis"] = (("instance", "row", "k"), np.array([p.measurement.basis for p in found]))
