@@ -170,7 +170,7 @@ def _check(sizes: dict[str, Any]) -> None:
         _checks.at_least(sizes[name], name, 1)
     for name in ("models", "counts", "levels", "deltas", "dims", "conditions"):
         if not isinstance(sizes[name], tuple | list) or not sizes[name]:
-            _checks.refuse(name, "be a list", f"is {sizes[name]!r}", "Such as `a,b`.")
+            _checks.refuse(name, "be a list", f"is {sizes[name]!r}", "Such as `4,8`.")
     for name, least in (("counts", 1), ("dims", 2)):
         for value in sizes[name]:
             _checks.at_least(value, name, least)
