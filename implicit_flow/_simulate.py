@@ -22,10 +22,11 @@ from .problems import Problem
 from .solvers import ResidualRadau, RungeKuttaChebyshev
 
 
-# Above these the eigendecompositions of `ResidualRadau`, n x n and m x m, cost more than all the
-# evaluations of an explicit method; see docs/engine.md and benchmarks/results/size.json.
-_LARGEST_DIM = 200
-_LARGEST_NUM_MEASUREMENTS = 2000
+# (n, m). Above the first the eigendecompositions of `ResidualRadau`, n x n and m x m, cost more
+# than all the evaluations of an explicit method, above the second they are out of reach; see
+# docs/engine.md and benchmarks/results/size.json.
+_LARGE = (200, 2000)
+_HUGE = (500, 5000)
 _CONGRUENCES = (ResidualRadau, RungeKuttaChebyshev)
 
 
@@ -130,7 +131,7 @@ def simulate(
                 f"is {type(adjoint).__name__}",
             )
         if isinstance(engine, RungeKuttaChebyshev):
-            _check_representable(flow, engine, log_alpha, dtype)
+            _check_representable(FactorFlow(), engine, log_alpha, dtype)
         path, spectrum = by_congruence(problem, flow, engine, **common)
     else:
         _check_representable(flow, engine, log_alpha, dtype)
@@ -152,12 +153,7 @@ def _engine(
     if solver is None:
         if not congruence:
             return flow.solver
-        small = (
-            problem.dim <= _LARGEST_DIM and problem.num_measurements <= _LARGEST_NUM_MEASUREMENTS
-        )
-        known = _checks.concrete(log_alpha)
-        lost = known is not None and float(known) < _smallest_log_size(problem.measurement.dtype)
-        return ResidualRadau() if small or lost else RungeKuttaChebyshev()
+        return RungeKuttaChebyshev() if _explicit(problem, log_alpha) else ResidualRadau()
     kinds = (diffrax.AbstractSolver, *_CONGRUENCES)
     _checks.instance(solver, "solver", kinds)
     if isinstance(solver, _CONGRUENCES) and not congruence:
@@ -168,6 +164,22 @@ def _engine(
             f"Leave it out: the default here is {type(flow.solver).__name__}.",
         )
     return solver
+
+
+def _explicit(problem: Problem, log_alpha: Scalar) -> bool:
+    """Whether a problem is too large for `ResidualRadau`, and not too far down in alpha without."""
+    size = (problem.dim, problem.num_measurements)
+
+    def beyond(bounds: tuple[int, int]) -> bool:
+        return size[0] > bounds[0] or size[1] > bounds[1]
+
+    known = _checks.concrete(log_alpha)
+    dtype = problem.measurement.dtype
+    if beyond(_HUGE):
+        return known is None or float(known) >= 2 * _smallest_log_size(dtype)
+    # Directions below rounding of X are lost to a factor that is stored plainly.
+    visible = known is not None and float(known) >= math.log(float(jnp.finfo(dtype).eps))
+    return beyond(_LARGE) and visible
 
 
 def tolerance(rtol: Any, dtype: Any) -> float:

