@@ -87,7 +87,7 @@ def by_congruence(
         result=end.result,
         stats=end.stats,
     )
-    return path, end.log_eigenvalues
+    return path, getattr(end, "log_eigenvalues", None)
 
 
 def congruence_term(problem: Problem) -> CongruenceTerm:

@@ -1,6 +1,6 @@
 """Steepest descent with respect to a norm, as Optax transformations."""
 
-from typing import Any
+from typing import Any, cast
 
 import jax.numpy as jnp
 import optax
@@ -35,7 +35,7 @@ def steepest_descent(norm: str, learning_rate: Any) -> optax.GradientTransformat
         return g
 
     return optax.chain(
-        optax.stateless(lambda updates, params: direction(updates)),
+        optax.stateless(lambda updates, params: direction(cast(Any, updates))),
         optax.scale_by_learning_rate(learning_rate),
     )
 

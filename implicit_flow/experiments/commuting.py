@@ -1,7 +1,7 @@
 """Measurements that commute: the whole path in closed form, least norm, and a rate for each."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -117,7 +117,7 @@ def run(
     rows, gaps = [], []
     for problem in found:
         g = np.nan
-        cells, measured = [], problem.measurement
+        cells, measured = [], cast(CommutingMeasurement, problem.measurement)
         spectrum = (np.asarray(measured.basis), np.asarray(measured.spectra))
         for init in inits:
             limit = np.asarray(closed_forms.commuting_limit(problem, init=init))
@@ -137,8 +137,14 @@ def run(
         gaps.append(g)
     coords = {"instance": names, "start": list(STARTS), "log10_alpha": ladder}
     ds = dataset(rows, coords | {"time": fractions}, gaps)
-    ds["basis"] = (("instance", "row", "k"), np.array([p.measurement.basis for p in found]))
-    ds["spectra"] = (("instance", "m", "k"), np.array([p.measurement.spectra for p in found]))
+    ds["basis"] = (
+        ("instance", "row", "k"),
+        np.array([cast(CommutingMeasurement, p.measurement).basis for p in found]),
+    )
+    ds["spectra"] = (
+        ("instance", "m", "k"),
+        np.array([cast(CommutingMeasurement, p.measurement).spectra for p in found]),
+    )
     ds["targets"] = (("instance", "m"), np.array([p.targets for p in found]))
     ds["U_start"] = (("start", "row", "column"), np.array(inits))
     return finish(ds, globals(), setting=setting, seed=seed, **_outcome(ds))

@@ -156,7 +156,7 @@ def run(
     examples = {k: v for k, v in counterexamples().items() if k in chosen["known"]}
     ds = ds.assign(_known(examples, ladder))
     dense = [p for name in names if name != "commuting" for p in problems[name][:2]]
-    ds = ds.assign(starts(dense[:4], ladder, rng))
+    ds = ds.assign(starts(dense[:4], list(ladder), rng))
     if chosen["num_steps"]:
         ds = ds.assign(step_sizes(dense[0], -4.0, chosen["num_steps"]))
     if chosen["recovery_dim"]:

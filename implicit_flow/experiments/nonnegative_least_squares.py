@@ -1,7 +1,7 @@
 """x = u^2: the flow maximizes an entropy exactly, at every alpha; least l1 norm in the limit."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -120,7 +120,7 @@ def run(
     fractions, rows, gaps = np.linspace(0, 4, chosen["num_times"]), [], []
     for problem in problems:
         g = np.nan
-        cells, B = [], np.asarray(problem.measurement.matrix)
+        cells, B = [], np.asarray(cast(DiagonalMeasurement, problem.measurement).matrix)
         for init in inits:
             limit = np.asarray(closed_forms.commuting_limit(problem, init=np.diag(init)))
             cell = along(
@@ -139,7 +139,10 @@ def run(
         gaps.append(g)
     coords = {"instance": names, "start": list(STARTS), "log10_alpha": ladder}
     ds = dataset(rows, coords | {"time": fractions}, gaps)
-    ds["A"] = (("instance", "m", "column"), np.array([p.measurement.matrix for p in problems]))
+    ds["A"] = (
+        ("instance", "m", "column"),
+        np.array([cast(DiagonalMeasurement, p.measurement).matrix for p in problems]),
+    )
     ds["targets"] = (("instance", "m"), np.array([p.targets for p in problems]))
     ds["u_start"] = (("start", "column"), np.array(inits))
     ds["l1"] = ("instance", np.array([min_l1(p, nonnegative=True).value for p in problems]))
