@@ -23,6 +23,8 @@ from ._tableau import NODES, WEIGHTS, interpolation_weights
 _DIVERGED = 7.0
 # Relative residual, in units of rounding, at which a step that fails has nothing left to resolve.
 _ROUNDING = 1e5
+# Lowest eigenvalue of A*(r), relative to the highest, at which targets count as out of reach.
+_NEGATIVE = 1e-3
 _MAX_JUMPS = 200
 _PROPAGATOR_SHARE = 50.0
 # After so many Newton iterations with a frozen matrix its own Jacobian is the cheaper one; it is
@@ -39,6 +41,7 @@ class Goal(eqx.Module):
     tolerance: Float[Array, ""]
     drift: Float[Array, ""]
     residual: Float[Array, ""]
+    explained: Float[Array, ""]
     vanished: Float[Array, ""]
     max_steps: Int[Array, ""]
 
@@ -168,6 +171,10 @@ def first_state(
     count = jnp.zeros((), jnp.int32)
     dual = -time * begin.force
     tiny = jnp.finfo(dtype).tiny
+    fixed = jnp.all(term.adjoint(force) == 0) & jnp.isinf(goal.t1)
+    fits = relative_residual(term, factor) <= goal.residual
+    window = open_window(factor, force)
+    window = eqx.tree_at(lambda w: w.remainder, window, jnp.where(fixed, 0.0, window.remainder))
     step = 1.0 / jnp.maximum(jnp.maximum(begin.largest, jnp.linalg.norm(force) * tiny), tiny)
     return RunState(
         time=time,
@@ -182,12 +189,13 @@ def first_state(
         patience=count + _PATIENCE,
         previous=jnp.broadcast_to(force, (3, force.shape[0])),
         previous_step=jnp.asarray(jnp.inf, dtype),
-        window=open_window(factor, force),
+        window=window,
         saved=saved,
         record=record,
         counts=Counts(count, count, count, count + 1),
-        arrived=time >= goal.t1,
-        stationary=jnp.zeros((), bool),
+        arrived=(time >= goal.t1) | (fixed & fits),
+        # Measurements that see nothing move nothing.
+        stationary=fixed & ~fits,
         vanished=jnp.zeros((), bool),
         diverges=jnp.zeros((), bool),
         failed=~(jnp.all(jnp.isfinite(factor)) & jnp.all(jnp.isfinite(force))),
@@ -258,7 +266,16 @@ def _advance(
 
     finite = jnp.all(jnp.isfinite(factor))
     resting = at_rest(window, time, factor, rates.reachable, goal.drift) & jnp.isinf(goal.t1)
-    fits = relative_residual(term, factor) <= goal.residual
+    misfit = relative_residual(term, factor)
+    fits = misfit <= goal.residual
+    settled = resting & ~fits & window.force_constant
+    # A misfit within the error of X that is asked for is what the stage equations leave unsolved,
+    # and says nothing about the targets.
+    explained = misfit <= goal.explained
+    # Where nothing fits better A*(r) is positive semidefinite; a direction that has had no time to
+    # grow must not pass for one that does not.
+    met = (resting & fits) | (settled & explained)
+    stuck = ~explained & (-rates.reachable <= _NEGATIVE * rates.highest)
     small = jnp.sum(factor**2) <= goal.vanished
     shrinking = jnp.linalg.norm(factor) <= jnp.linalg.norm(state.factor)
     weakly_stable = begin.lowest >= -1e3 * jnp.finfo(dtype).eps * begin.largest
@@ -313,8 +330,8 @@ def _advance(
             + stages.num_factorizations
             + (state.stale & enabled).astype(jnp.int32),
         ),
-        arrived=state.arrived | (accept & (last | (resting & fits))) | exhausted,
-        stationary=state.stationary | (accept & resting & ~fits & window.force_constant),
+        arrived=state.arrived | (accept & (last | met)) | exhausted,
+        stationary=state.stationary | (accept & settled & stuck),
         vanished=state.vanished | (accept & small & shrinking & weakly_stable & jnp.isinf(goal.t1)),
         diverges=state.diverges | (accept & diverged & jnp.isinf(goal.t1)),
         failed=state.failed | ~finite | (enabled & stalled) | ~jnp.isfinite(proposed),
