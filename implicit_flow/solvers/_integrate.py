@@ -145,7 +145,7 @@ def _assemble(
     # A misfit that was accepted is part of what X may still be off by.
     misfit = relative_residual(term, state.factor)
     accepted = state.arrived & jnp.isinf(goal.t1) & (misfit > goal.residual)
-    error = error + jnp.where(accepted, misfit, 0.0)
+    error = error + jnp.where(accepted, 2 * misfit, 0.0)
     predicted = jnp.linalg.norm(term.predict(state.factor))
     share = predicted / jnp.where(term.scale > 0, term.scale, 1.0)
     error = jnp.where(state.vanished, share, error)
