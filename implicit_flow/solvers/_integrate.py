@@ -11,7 +11,7 @@ from ._differentiable import differentiable_path, path_of
 from ._path import Inputs, Path
 from ._radau import ResidualRadau
 from ._refinement import Refined, refine
-from ._run import Goal
+from ._run import Goal, relative_residual
 from ._solution import CongruenceSolution
 from ._start import Start, start
 from ._stationarity import remaining_drift
@@ -40,6 +40,7 @@ def _goal(
         tolerance=rtol,
         drift=jnp.maximum(_DRIFT_SHARE * rtol, 20 * eps),
         residual=jnp.maximum(_RESIDUAL_SHARE * rtol, 100 * eps),
+        explained=jnp.maximum(rtol, 100 * eps),
         vanished=jnp.asarray(_VANISHED, dtype) * _natural_size(term, begin),
         max_steps=jnp.asarray(max_steps, jnp.int32),
     )
@@ -141,6 +142,10 @@ def _assemble(
     steps = state.counts.accepted.astype(dtype)
     rounding = 4 * jnp.finfo(dtype).eps * (1 + steps)
     error = jnp.maximum(refined.difference, refined.sensitivity) + 2 * drift + rounding
+    # A misfit that was accepted is part of what X may still be off by.
+    misfit = relative_residual(term, state.factor)
+    accepted = state.arrived & jnp.isinf(goal.t1) & (misfit > goal.residual)
+    error = error + jnp.where(accepted, 2 * misfit, 0.0)
     predicted = jnp.linalg.norm(term.predict(state.factor))
     share = predicted / jnp.where(term.scale > 0, term.scale, 1.0)
     error = jnp.where(state.vanished, share, error)

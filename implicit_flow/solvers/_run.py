@@ -42,6 +42,7 @@ class Goal(eqx.Module):
     tolerance: Float[Array, ""]
     drift: Float[Array, ""]
     residual: Float[Array, ""]
+    explained: Float[Array, ""]
     vanished: Float[Array, ""]
     max_steps: Int[Array, ""]
 
@@ -175,6 +176,10 @@ def first_state(
     # A start far above its targets falls at rates that A*(r(0)) knows nothing of.
     changed = begin.largest + jnp.linalg.norm(term.adjoint(force - begin.force))
     step = 1.0 / jnp.maximum(jnp.maximum(changed, matrix.eigenvalues[-1]), tiny)
+    fixed = jnp.all(term.adjoint(force) == 0) & jnp.isinf(goal.t1)
+    fits = relative_residual(term, factor) <= goal.residual
+    window = open_window(factor, force)
+    window = eqx.tree_at(lambda w: w.remainder, window, jnp.where(fixed, 0.0, window.remainder))
     return RunState(
         time=time,
         step=jnp.minimum(step, jnp.maximum(goal.t1 - time, 0.0)),
@@ -188,12 +193,13 @@ def first_state(
         patience=count + _PATIENCE,
         previous=jnp.broadcast_to(force, (3, force.shape[0])),
         previous_step=jnp.asarray(jnp.inf, dtype),
-        window=open_window(factor, force),
+        window=window,
         saved=saved,
         record=record,
         counts=Counts(count, count, count, count + 1),
-        arrived=time >= goal.t1,
-        stationary=jnp.zeros((), bool),
+        arrived=(time >= goal.t1) | (fixed & fits),
+        # Measurements that see nothing move nothing.
+        stationary=fixed & ~fits,
         vanished=jnp.zeros((), bool),
         diverges=jnp.zeros((), bool),
         failed=~(jnp.all(jnp.isfinite(factor)) & jnp.all(jnp.isfinite(force))),
@@ -264,11 +270,17 @@ def _advance(
 
     finite = jnp.all(jnp.isfinite(factor))
     resting = at_rest(window, time, factor, rates.reachable, goal.drift) & jnp.isinf(goal.t1)
-    fits = relative_residual(term, factor) <= goal.residual
+    misfit = relative_residual(term, factor)
+    fits = misfit <= goal.residual
+    settled = resting & ~fits & window.force_constant
+    # A misfit within the error of X that is asked for is what the stage equations leave unsolved,
+    # and says nothing about the targets.
+    explained = misfit <= goal.explained
+    met = (resting & fits) | (settled & explained)
+    # Where nothing fits better A*(r) is positive semidefinite; a direction that has had no time to
+    # grow must not pass for one that does not.
     least = max(_SADDLE, _SADDLE_ROUNDINGS * float(jnp.finfo(dtype).eps))
-    settled = window.force_constant & (
-        -rates.reachable <= least * jnp.maximum(rates.highest, begin.largest)
-    )
+    stuck = ~explained & (-rates.reachable <= least * jnp.maximum(rates.highest, begin.largest))
     small = jnp.sum(factor**2) <= goal.vanished
     shrinking = jnp.linalg.norm(factor) <= jnp.linalg.norm(state.factor)
     weakly_stable = begin.lowest >= -1e3 * jnp.finfo(dtype).eps * begin.largest
@@ -323,8 +335,8 @@ def _advance(
             + stages.num_factorizations
             + (state.stale & enabled).astype(jnp.int32),
         ),
-        arrived=state.arrived | (accept & (last | (resting & fits))) | exhausted,
-        stationary=state.stationary | (accept & resting & ~fits & settled),
+        arrived=state.arrived | (accept & (last | met)) | exhausted,
+        stationary=state.stationary | (accept & settled & stuck),
         vanished=state.vanished | (accept & small & shrinking & weakly_stable & jnp.isinf(goal.t1)),
         diverges=state.diverges | (accept & diverged & jnp.isinf(goal.t1)),
         failed=state.failed | ~finite | (enabled & stalled) | ~jnp.isfinite(proposed),

@@ -287,3 +287,29 @@ def test_an_algebraic_approach_is_followed_to_its_end():
     assert float(sol.time) > 1e12
     assert float(sol.residual_norm) <= 1e-8
     assert np.linalg.eigvalsh(np.asarray(sol.X))[0] >= -1e-14
+
+
+def test_targets_that_can_be_met_are_not_given_up():
+    """Two ways to stop too early: unsolved stage equations, and a direction still to grow."""
+
+    @jax.jit
+    def run(seed, log10_alpha):
+        problem = imf.problems.gaussian_sensing(4, 1, 8, key=jax.random.key(seed))
+        solution = imf.simulate(problem, log10_alpha=log10_alpha, rtol=1e-8, throw=False)
+        return solution.X, solution.error_estimate, solution.result, problem.ground_truth
+
+    for seed, log10_alpha in ((21, -8.0), (13, -8.0), (24, -30.0)):
+        X, estimate, result, truth = run(seed, log10_alpha)
+        # A few units beyond the tolerance may be admitted, but no misfit be blamed on the targets.
+        assert result in (RESULTS.successful, RESULTS.tolerance_not_met), seed
+        # These planted matrices are the only ones that fit, up to what alpha leaves (1e-11).
+        error = np.linalg.norm(X - truth) / np.linalg.norm(truth)
+        assert error <= float(estimate) + 1e-11, seed
+        assert float(estimate) <= 1e-7, seed
+
+
+def test_measurements_that_see_nothing_move_nothing():
+    problem = imf.Problem(imf.measurements.DenseMeasurement(jnp.zeros((2, 3, 3))), jnp.ones(2))
+    sol = imf.simulate(problem, alpha=0.5)
+    assert sol.result == RESULTS.stationary
+    np.testing.assert_allclose(sol.X, 0.5 * np.eye(3), atol=1e-15)
