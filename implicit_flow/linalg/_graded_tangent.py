@@ -5,8 +5,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ._graded import GradedFactor, conjugate_upper, mixing_step
+from ._graded import LOG_ZERO, GradedFactor, mixing_step
 from ._symmetric import divided_exponential
+
+
+# Directions that have passed each other by more do not couple: what is left is rounding.
+_LARGEST_EXPONENT = 36.0
 
 
 class GradedTangent(eqx.Module):
@@ -45,7 +49,11 @@ def split(motion: Float[Array, "n p"], state: GradedFactor) -> GradedTangent:
     inner = state.basis.T @ motion
     lower = jnp.tril(inner, -1)
     upper = inner - (lower - lower.T)
-    shear = conjugate_upper(upper, state.log_scale, state.log_scale)
+    # As `conjugate_upper`, but with a mask that does not look at the tangent: this map is linear.
+    exponents = state.log_scale[None, :] - state.log_scale[:, None]
+    present = (state.log_scale > 0.5 * LOG_ZERO)[None, :]
+    kept = jnp.triu(jnp.ones(exponents.shape, bool)) & present & (exponents <= _LARGEST_EXPONENT)
+    shear = jnp.where(kept, jnp.exp(jnp.where(kept, exponents, 0.0)) * upper, 0.0)
     return GradedTangent(motion - state.basis @ upper, shear)
 
 

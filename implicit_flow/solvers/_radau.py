@@ -33,5 +33,5 @@ class ResidualRadau(eqx.Module):
     growth_per_step: float = eqx.field(static=True, default=6.0)
     decay_per_step: float = eqx.field(static=True, default=300.0)
     spread: float = eqx.field(static=True, default=8.0)
-    refinements: int = eqx.field(static=True, default=4)
+    refinements: int = eqx.field(static=True, default=5)
     recorded_steps: int = eqx.field(static=True, default=1024)

@@ -30,7 +30,7 @@ def solve(broken, frame, log_alpha):
     return integrate(term, ResidualRadau(), frame=frame, log_alpha=log_alpha)
 
 
-def ended(broken=np.inf, frame=1.0, log_alpha=-6.9):
+def ended(broken=np.inf, frame=1.0, log_alpha=-7.0):
     return solve(jnp.asarray(broken), jnp.full((1, 1), frame), jnp.asarray(log_alpha))
 
 
@@ -58,7 +58,8 @@ def test_a_start_at_the_end_and_above_it():
 def test_a_start_at_zero_stays_there():
     sol = ended(frame=0.0)
     assert np.all(np.asarray(sol.X) == 0)
-    assert sol.result in (RESULTS.stationary, RESULTS.vanished, RESULTS.not_stationary)
+    # It is no end of the flow: the least seed would grow.
+    assert not bool(sol.result == RESULTS.successful)
 
 
 def test_lanes_that_end_in_different_ways_do_not_disturb_each_other():
@@ -66,12 +67,17 @@ def test_lanes_that_end_in_different_ways_do_not_disturb_each_other():
     logs = jnp.array([-7.0, -700.0, 9.0, -7.0])
     broken = jnp.array([0.5, jnp.inf, jnp.inf, jnp.inf])
     lanes = jax.vmap(solve)(broken, frames, logs)
-    for index in range(4):
+    X = lanes.graded.matrix[:, 0, 0]
+    for index in (1, 2):
         one = solve(broken[index], frames[index], logs[index])
-        assert bool(lanes.result[index] == one.result)
-        np.testing.assert_allclose(lanes.X[index], one.X, rtol=1e-12)
-    assert bool(lanes.result[0] == RESULTS.solver_failed)
-    assert bool(lanes.result[3] == RESULTS.invalid_input)
+        np.testing.assert_allclose(X[index], one.X[0, 0], rtol=1e-10)
+    assert 0 < float(X[0]) <= 0.5
+    failed = np.asarray(lanes.result == RESULTS.solver_failed)
+    invalid = np.asarray(lanes.result == RESULTS.invalid_input)
+    answers = np.asarray(lanes.result == RESULTS.successful)
+    assert failed.tolist() == [True, False, False, False]
+    assert invalid.tolist() == [False, False, False, True]
+    assert answers.tolist() == [False, True, True, False]
 
 
 def test_an_iteration_that_is_cut_short_claims_nothing():
