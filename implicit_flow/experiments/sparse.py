@@ -254,8 +254,8 @@ def _outcome(ds: "xarray.Dataset") -> dict[str, str]:
         f"{int(solved.sum())} of {solved.size} flows came to rest; their l1 norm is above the "
         f"least by at most {float(excess.where(solved).max()):.2g} "
         f"(bound {float(bound(ds).max()):.2g}); flow and basis pursuit disagree "
-        f"about recovery in {differ:.1%} of the instances, matching and basis pursuit in "
-        f"{unlike:.1%}"
+        f"about recovery in {differ:.1%} of the instances, matching and "
+        f"basis pursuit in {unlike:.1%}"
         + (
             f"; by the prediction of its transition, basis pursuit recovers {' and '.join(ends)}."
             if ends
