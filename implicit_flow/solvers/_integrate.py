@@ -141,7 +141,7 @@ def _assemble(
     drift = jnp.where(jnp.isinf(goal.t1), jax.lax.stop_gradient(remaining), 0.0)
     steps = state.counts.accepted.astype(dtype)
     rounding = 4 * jnp.finfo(dtype).eps * (1 + steps)
-    error = jnp.maximum(refined.difference, refined.sensitivity) + 2 * drift + rounding
+    error = jnp.maximum(refined.difference, refined.sensitivity) + 4 * drift + rounding
     # A misfit that was accepted is part of what X may still be off by.
     misfit = relative_residual(term, state.factor)
     accepted = state.arrived & jnp.isinf(goal.t1) & (misfit > goal.residual)
