@@ -1,6 +1,6 @@
 """The distance from the manifold of a commuting flow, and its first-order theory."""
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 from scipy.integrate import solve_ivp
@@ -54,7 +54,7 @@ def first_order(problem: Problem, alpha: float, frame: Any) -> FirstOrder:
     def rest(t: float, state: np.ndarray) -> float:
         return float(np.linalg.norm(spectra @ np.exp(state[:n]) - targets)) / size - _AT_REST
 
-    rest.terminal = True
+    cast(Any, rest).terminal = True
     found = solve_ivp(
         field,
         (0, 1e6),

@@ -103,7 +103,9 @@ def _differentiable_path_jvp(primals, tangents):
     present = [t for t in jax.tree.leaves(tangents[0]) if t is not None]
     anchor = jnp.stack([jnp.sum(t) for t in present]).sum()
     result = _linear_map(history, moved, anchor)
-    return path, jax.tree.map(lambda x: jnp.where(complete, x, jnp.nan), result)
+    # A factor and not a choice: the transpose of a choice would be 0, and look like an answer.
+    known = jnp.where(complete, 1.0, jnp.nan)
+    return path, jax.tree.map(lambda x: x * known.astype(x.dtype), result)
 
 
 def _replay(

@@ -13,7 +13,7 @@ from ._explicit_run import ExplicitState, run_explicitly
 from ._low_rank import low_rank_distance
 from ._newton_remainder import linear_remainder
 from ._refinement import perturb
-from ._run import Goal
+from ._run import Goal, relative_residual
 
 
 _REDUCTION = 0.1
@@ -233,6 +233,7 @@ def integrate_explicitly(
         tolerance=target,
         drift=jnp.maximum(_DRIFT_SHARE * target, 20 * eps),
         residual=jnp.maximum(_RESIDUAL_SHARE * target, 100 * eps),
+        explained=jnp.maximum(target, 100 * eps),
         vanished=jnp.asarray(_VANISHED, dtype) * size,
         max_steps=jnp.asarray(max_steps, jnp.int32),
     )
@@ -282,7 +283,11 @@ def _error(term: CongruenceTerm, refined: _Refined, goal: Goal) -> Float[Array, 
     drift = jnp.where(state.arrived, jnp.maximum(drift, linear), drift)
     drift = jnp.where(jnp.isinf(goal.t1), drift + state.emergent, 0.0)
     rounding = 4 * jnp.finfo(dtype).eps * (1 + state.counts.accepted.astype(dtype))
-    error = jnp.maximum(refined.difference, refined.sensitivity) + 2 * drift + rounding
+    error = jnp.maximum(refined.difference, refined.sensitivity) + 4 * drift + rounding
+    # A misfit that was accepted is part of what X may still be off by.
+    misfit = relative_residual(term, state.factor)
+    accepted = state.arrived & jnp.isinf(goal.t1) & (misfit > goal.residual)
+    error = error + jnp.where(accepted, 2 * misfit, 0.0)
     share = jnp.linalg.norm(term.predict(state.factor))
     share = share / jnp.where(term.scale > 0, term.scale, 1.0)
     error = jnp.where(state.vanished, share, error)

@@ -175,7 +175,8 @@ def _rest(
     """
     moved = low_rank_distance(at.factor, window.factor)
     still = enabled & (window.remainder <= goal.drift) & (moved <= goal.drift)
-    fits = relative_residual(term, at.factor) <= goal.residual
+    misfit = relative_residual(term, at.factor)
+    fits = misfit <= goal.residual
 
     def look():
         extremes = reachable(term, force, at.factor)
@@ -185,9 +186,12 @@ def _rest(
 
     none = (jnp.asarray(jnp.inf, time.dtype), jnp.zeros((), bool))
     emergent, quiet = jax.lax.cond(still, look, lambda: none)
+    settled = still & ~fits & quiet & window.force_constant
+    # A misfit within the error of X that is asked for says nothing about the targets.
+    explained = misfit <= goal.explained
     return _Rest(
-        still & fits & (quiet | (emergent <= goal.drift)),
-        still & ~fits & quiet & window.force_constant,
+        (still & fits & (quiet | (emergent <= goal.drift))) | (settled & explained),
+        settled & ~explained,
         jnp.where(quiet, 0.0, emergent),
     )
 

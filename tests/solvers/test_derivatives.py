@@ -56,3 +56,15 @@ def test_both_modes_against_differences(compiled, log10_alpha):
         # h^2 times third derivatives, and 1e-9 / h of the solver.
         np.testing.assert_allclose(reverse, difference, rtol=1e-4, atol=2e-4)
         np.testing.assert_allclose(forward, reverse, rtol=1e-8, atol=1e-10)
+
+
+def test_a_derivative_over_more_steps_than_were_recorded_is_no_number():
+    """The transpose of a choice between a number and nan is 0, which would look like an answer."""
+    A = imf.measurements.DenseMeasurement(np.ones((1, 1, 1)))
+    problem = imf.Problem(A, np.ones(1))
+    short = imf.solvers.ResidualRadau(recorded_steps=2)
+
+    def end(log10_alpha):
+        return imf.simulate(problem, log10_alpha=log10_alpha, solver=short, throw=False).X[0, 0]
+
+    assert np.isnan(jax.grad(end)(jnp.asarray(-3.0)))
