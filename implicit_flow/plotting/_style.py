@@ -143,7 +143,7 @@ def is_wide(places: Float[np.ndarray, " k"]) -> bool:
 
 
 # Widths of labels as shares of the axis, of a power of ten and of a multiple of one.
-_NARROW, _BROAD = 0.07, 0.15
+_NARROW, _BROAD = 0.09, 0.15
 
 
 def _spaced(
