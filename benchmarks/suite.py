@@ -13,17 +13,23 @@ import implicit_flow as imf
 class Instance(NamedTuple):
     """One problem at one alpha.
 
-    `reference` is a closed form where there is one; otherwise None, and the benchmark uses a run of
-    the library at a thousand times smaller tolerance. `feasible` says whether the targets can be
-    met; where they cannot, rest is the goal.
+    `reference` is a closed form where there is one; otherwise None, and `references` has the end
+    by another integrator. `feasible` says whether the targets can be met; where they cannot, rest
+    is the goal.
     """
 
-    name: str
+    problem_name: str
     family: str
+    dim: int
     problem: Callable[[], imf.Problem]
     log10_alpha: float
     reference: Callable[[imf.Problem, float], jax.Array] | None = None
     feasible: bool = True
+
+    @property
+    def name(self) -> str:
+        """Of the problem and its alpha."""
+        return f"{self.problem_name} 1e{self.log10_alpha:g}"
 
 
 def _key(seed: int) -> jax.Array:
@@ -86,33 +92,34 @@ def _instances() -> list[Instance]:
     def add(
         name: str,
         family: str,
+        dim: int,
         make: Callable[[], imf.Problem],
         alphas: tuple[float, ...],
         reference: Callable[[imf.Problem, float], jax.Array] | None = None,
         *,
         feasible: bool = True,
     ) -> None:
-        rows.extend(
-            Instance(f"{name} 1e{a:g}", family, make, a, reference, feasible) for a in alphas
-        )
+        rows.extend(Instance(name, family, dim, make, a, reference, feasible) for a in alphas)
 
-    add("three by three", "sensing", _three, (-2.0, -4.0, -32.0, -300.0))
-    add("gaussian 10/30", "sensing", _sensing(10, 30), (-2.0, -12.0))
-    add("gaussian 20/60", "sensing", _sensing(20, 60), (-4.0, -12.0, -30.0, -100.0))
-    add("gaussian 20/120", "sensing", _sensing(20, 120), (-4.0, -30.0))
-    add("gaussian 50/150", "sensing", _sensing(50, 150), (-4.0, -30.0))
-    add("gaussian 50/300", "sensing", _sensing(50, 300), (-3.0, -30.0))
-    add("four by four", "completion", lambda: _four(3.0), (-4.0, -12.0, -100.0))
-    add("completion 20/84", "completion", _completion(20, 84), (-2.0, -8.0))
+    add("three by three", "sensing", 3, _three, (-2.0, -4.0, -32.0, -300.0))
+    add("gaussian 10/30", "sensing", 10, _sensing(10, 30), (-2.0, -12.0))
+    add("gaussian 20/60", "sensing", 20, _sensing(20, 60), (-4.0, -12.0, -30.0, -100.0))
+    add("gaussian 20/120", "sensing", 20, _sensing(20, 120), (-4.0, -30.0))
+    add("gaussian 50/150", "sensing", 50, _sensing(50, 150), (-4.0, -30.0))
+    add("gaussian 50/300", "sensing", 50, _sensing(50, 300), (-3.0, -30.0))
+    add("four by four", "completion", 4, lambda: _four(3.0), (-4.0, -12.0, -100.0))
+    add("completion 20/84", "completion", 20, _completion(20, 84), (-2.0, -8.0))
     add(
         "phase 8/30",
         "rank one",
+        8,
         lambda: imf.problems.phase_retrieval(8, 30, key=_key(2)),
         (-3.0, -12.0, -100.0),
     )
     add(
         "commuting 8/3",
         "commuting",
+        8,
         lambda: imf.problems.commuting_sensing(8, 3, key=_key(3)),
         (-2.0, -12.0, -30.0, -300.0),
         _commuting,
@@ -120,6 +127,7 @@ def _instances() -> list[Instance]:
     add(
         "single 6",
         "commuting",
+        6,
         lambda: imf.problems.single_measurement(6, key=_key(4)),
         (-2.0, -100.0),
         _single,
@@ -127,17 +135,33 @@ def _instances() -> list[Instance]:
     add(
         "rectangular 6x5",
         "rectangular",
+        11,
         lambda: imf.problems.rectangular_completion((6, 5), 1, 20, key=_key(5)),
         (-3.0, -30.0),
     )
-    add("graded rows", "ill-conditioned", _graded_rows, (-6.0,))
-    add("close top", "ill-conditioned", _close_top, (-12.0, -100.0), _single)
-    add("one sign wrong", "infeasible", lambda: _three((-4.0, 3.0)), (-4.0, -30.0), feasible=False)
-    add("noisy 10/80", "infeasible", _noisy, (-4.0, -30.0), feasible=False)
+    add("graded rows", "ill-conditioned", 10, _graded_rows, (-6.0,))
+    add("close top", "ill-conditioned", 3, _close_top, (-12.0, -100.0), _single)
+    add(
+        "one sign wrong",
+        "infeasible",
+        3,
+        lambda: _three((-4.0, 3.0)),
+        (-4.0, -30.0),
+        feasible=False,
+    )
+    add("noisy 10/80", "infeasible", 10, _noisy, (-4.0, -30.0), feasible=False)
     return rows
 
 
 INSTANCES: list[Instance] = _instances()
+
+# One problem at a large and at a tiny alpha: what its smallness costs.
+SCALES: list[Instance] = [
+    instance._replace(log10_alpha=log10_alpha)
+    for instance in {i.problem_name: i for i in INSTANCES}.values()
+    if instance.problem_name in ("three by three", "gaussian 20/60", "commuting 8/3")
+    for log10_alpha in (-3.0, -30.0, -300.0)
+]
 
 
 def relative_distance(X: jax.Array, Y: jax.Array) -> float:

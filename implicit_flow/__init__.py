@@ -69,6 +69,7 @@ _HOME: dict[str, str | None] = {
     "parametrizations": None,
     "plotting": None,
     "problems": None,
+    "recovery": None,
     "simulate": "._simulate",
     "solvers": None,
     "sweep": ".sweeps",

@@ -12,13 +12,19 @@ from .losses import AbstractLoss
 from .measurements import AbstractMeasurement, CommutingMeasurement, DiagonalMeasurement
 from .parametrizations import Factor
 from .problems import Problem
-from .solvers import CongruenceTerm, ResidualRadau, integrate
+from .solvers import (
+    CongruenceTerm,
+    ResidualRadau,
+    RungeKuttaChebyshev,
+    integrate,
+    integrate_explicitly,
+)
 
 
 def by_congruence(
     problem: Problem,
     flow: AbstractFlow,
-    solver: ResidualRadau,
+    solver: ResidualRadau | RungeKuttaChebyshev,
     *,
     log_alpha: Scalar,
     init: Any,
@@ -27,7 +33,7 @@ def by_congruence(
     save_ts: Float[Array, " k"] | None,
     max_steps: int | None,
 ) -> tuple[Path, Array | None]:
-    """Integrate the factor flow with the structure-preserving solver.
+    """Integrate the factor flow with one of the solvers for congruences.
 
     Args:
         problem: to fit.
@@ -53,16 +59,19 @@ def by_congruence(
         diagonal = DiagonalMeasurement(problem.measurement.spectra)
         problem = eqx.tree_at(lambda p: p.measurement, problem, diagonal)
         frame = basis.T @ frame
-    end = integrate(
-        congruence_term(problem),
-        solver,
-        frame=frame,
-        log_alpha=log_alpha,
-        t1=jnp.asarray(jnp.inf, frame.dtype) if t1 is None else t1,
-        rtol=rtol,
-        save_ts=save_ts,
+    common: dict[str, Any] = {
+        "frame": frame,
+        "log_alpha": log_alpha,
+        "t1": jnp.asarray(jnp.inf, frame.dtype) if t1 is None else t1,
+        "rtol": rtol,
+        "save_ts": save_ts,
         **({} if max_steps is None else {"max_steps": max_steps}),
-    )
+    }
+    term = congruence_term(problem)
+    if isinstance(solver, RungeKuttaChebyshev):
+        end = integrate_explicitly(term, solver, **common)
+    else:
+        end = integrate(term, solver, **common)
 
     def outside(X: Array) -> Array:
         return X if basis is None else basis @ X @ basis.T
@@ -78,7 +87,7 @@ def by_congruence(
         result=end.result,
         stats=end.stats,
     )
-    return path, getattr(end, "log_eigenvalues", None)
+    return path, end.log_eigenvalues
 
 
 def congruence_term(problem: Problem) -> CongruenceTerm:

@@ -101,12 +101,7 @@ def descend(
             "alpha", f"be left out for {type(flow).__name__}, which starts at 0", "is given"
         )
     theta = parametrization.init(problem.dim, log_alpha, init, dtype)
-    known = _checks.concrete(log_alpha)
-    if known is not None and any(
-        not np.any(_checks.concrete(leaf)) and flow.needs_alpha
-        for leaf in jax.tree.leaves(theta)
-        if _checks.concrete(leaf) is not None
-    ):
+    if flow.needs_alpha and parametrization.underflows(theta):
         _checks.refuse(
             "log10_alpha",
             f"leave the start representable in {jnp.dtype(dtype).name}",

@@ -17,9 +17,17 @@ from ._congruence import by_congruence
 from ._results import RESULTS, select
 from ._solution import Solution
 from ._types import RealLike, Scalar
-from .flows import AbstractFlow, FactorFlow, MatrixFlow, Path, integrate
+from .flows import AbstractFlow, FactorFlow, MatrixFlow, MirrorFlow, Path, integrate
 from .problems import Problem
-from .solvers import ResidualRadau
+from .solvers import ResidualRadau, RungeKuttaChebyshev
+
+
+# (n, m). Above the first the eigendecompositions of `ResidualRadau`, n x n and m x m, cost more
+# than all the evaluations of an explicit method, above the second they are out of reach; see
+# docs/engine.md and benchmarks/results/size.json.
+_LARGE = (200, 2000)
+_HUGE = (500, 5000)
+_CONGRUENCES = (ResidualRadau, RungeKuttaChebyshev)
 
 
 def simulate(
@@ -30,7 +38,7 @@ def simulate(
     log10_alpha: ArrayLike | None = None,
     init: Any = None,
     t1: ArrayLike | None = None,
-    solver: diffrax.AbstractSolver | ResidualRadau | None = None,
+    solver: diffrax.AbstractSolver | ResidualRadau | RungeKuttaChebyshev | None = None,
     rtol: RealLike | None = None,
     saveat: diffrax.SaveAt | ArrayLike | Sequence[float] | None = None,
     max_steps: int | None = None,
@@ -47,13 +55,16 @@ def simulate(
         problem: what to fit.
         flow: how the unknown moves; `flows.FactorFlow()` if None.
         alpha: the scale of X0 = alpha X~; that of U0 is its square root. Exactly one of `alpha`
-            and `log10_alpha` is given; neither for `flows.EuclideanFlow`.
+            and `log10_alpha` is given; neither for `flows.EuclideanFlow`, nor for
+            `flows.MirrorFlow` with a potential that starts at 0.
         log10_alpha: its logarithm to base 10; -3000 is an ordinary value.
         init: the parameter at scale one: U~ (n, d) with X~ = U~ U~' for the factor flow, u~ (n,)
-            with x~ = u~^N for vector flows, W~ (N, n, n) for the deep one. None for the identity.
+            with x~ = u~^N for Hadamard flows, x~ or x0 itself (n,) for `flows.MirrorFlow`,
+            W~ (N, n, n) for the deep one. None for the identity.
         t1: final time, positive; None to integrate until the flow is at rest.
-        solver: `solvers.ResidualRadau(...)` or any Diffrax solver for ordinary differential
-            equations; None for the one that measured best for this flow.
+        solver: `solvers.ResidualRadau(...)`, `solvers.RungeKuttaChebyshev(...)`, or any Diffrax
+            solver for ordinary differential equations; None for the one that measured best for
+            this flow and size, which the solution names.
         rtol: the relative Frobenius error of X that is asked for, at this alpha (or `t1`); 1e-6
             in float64 and 1e-3 in float32 if None.
         saveat: increasing times at which to keep X, residual and dual, shape (k,), or
@@ -61,7 +72,7 @@ def simulate(
         max_steps: of the solver.
         adjoint: how a stock solver is differentiated: None for
             `diffrax.RecursiveCheckpointAdjoint()` (reverse mode), `diffrax.ForwardMode()` for
-            forward mode. `ResidualRadau` has both modes built in, and takes None only.
+            forward mode. The library's own solvers have both modes built in, and take None only.
         progress: draw a bar on the way to `t1` (stock solvers).
         throw: raise where the result is a failure; otherwise it is in `.result`.
 
@@ -101,7 +112,7 @@ def simulate(
     log_alpha, valid = _scale(flow, alpha, log10_alpha, dtype)
     if max_steps is not None:
         _checks.at_least(max_steps, "max_steps", 1)
-    engine = _engine(flow, solver)
+    engine = _engine(flow, solver, problem, log_alpha)
 
     # Call one engine.
     common: dict[str, Any] = {
@@ -112,13 +123,15 @@ def simulate(
         "save_ts": save_ts,
         "max_steps": max_steps,
     }
-    if isinstance(engine, ResidualRadau):
+    if isinstance(engine, _CONGRUENCES):
         if adjoint is not None:
             _checks.refuse(
                 "adjoint",
-                "be None with ResidualRadau, which differentiates itself in both modes",
+                f"be None with {type(engine).__name__}, which differentiates itself in both modes",
                 f"is {type(adjoint).__name__}",
             )
+        if isinstance(engine, RungeKuttaChebyshev):
+            _check_representable(FactorFlow(), engine, log_alpha, dtype)
         path, spectrum = by_congruence(problem, flow, engine, **common)
     else:
         _check_representable(flow, engine, log_alpha, dtype)
@@ -132,21 +145,41 @@ def simulate(
     return sol.raise_if_failed() if throw else sol
 
 
-def _engine(flow: AbstractFlow, solver: Any) -> diffrax.AbstractSolver | ResidualRadau:
-    """The solver to use: the one given, or the flow's own."""
+def _engine(
+    flow: AbstractFlow, solver: Any, problem: Problem, log_alpha: Scalar
+) -> diffrax.AbstractSolver | ResidualRadau | RungeKuttaChebyshev:
+    """The solver to use: the one given, or the flow's own at this size."""
     congruence = isinstance(flow, FactorFlow | MatrixFlow)
     if solver is None:
-        return ResidualRadau() if congruence else flow.solver
-    kinds = (diffrax.AbstractSolver, ResidualRadau)
+        if not congruence:
+            return flow.solver
+        return RungeKuttaChebyshev() if _explicit(problem, log_alpha) else ResidualRadau()
+    kinds = (diffrax.AbstractSolver, *_CONGRUENCES)
     _checks.instance(solver, "solver", kinds)
-    if isinstance(solver, ResidualRadau) and not congruence:
+    if isinstance(solver, _CONGRUENCES) and not congruence:
         _checks.refuse(
             "solver",
             f"be a Diffrax solver for {type(flow).__name__}",
-            "is ResidualRadau, which integrates congruences (FactorFlow, MatrixFlow)",
+            f"is {type(solver).__name__}, which integrates congruences (FactorFlow, MatrixFlow)",
             f"Leave it out: the default here is {type(flow.solver).__name__}.",
         )
     return solver
+
+
+def _explicit(problem: Problem, log_alpha: Scalar) -> bool:
+    """Whether a problem is too large for `ResidualRadau`, and not too far down in alpha without."""
+    size = (problem.dim, problem.num_measurements)
+
+    def beyond(bounds: tuple[int, int]) -> bool:
+        return size[0] > bounds[0] or size[1] > bounds[1]
+
+    known = _checks.concrete(log_alpha)
+    dtype = problem.measurement.dtype
+    if beyond(_HUGE):
+        return known is None or float(known) >= 2 * _smallest_log_size(dtype)
+    # Directions below rounding of X are lost to a factor that is stored plainly.
+    visible = known is not None and float(known) >= math.log(float(jnp.finfo(dtype).eps))
+    return beyond(_LARGE) and visible
 
 
 def tolerance(rtol: Any, dtype: Any) -> float:
@@ -234,22 +267,29 @@ def _checked_adjoint(adjoint: Any) -> diffrax.AbstractAdjoint:
 
 
 def _check_representable(
-    flow: AbstractFlow, solver: diffrax.AbstractSolver, log_alpha: Scalar, dtype: Any
+    flow: AbstractFlow,
+    solver: diffrax.AbstractSolver | RungeKuttaChebyshev,
+    log_alpha: Scalar,
+    dtype: Any,
 ) -> None:
     """Refuse an alpha at which the state of a stock solver would underflow."""
     known = _checks.concrete(log_alpha)
     if known is None or not flow.needs_alpha:
         return
-    smallest = math.log(float(jnp.finfo(dtype).tiny)) - math.log(float(jnp.finfo(dtype).eps))
     state = flow.log_size_of_start(float(known))
-    if state < smallest:
+    if state < _smallest_log_size(dtype):
         _checks.refuse(
             "log10_alpha",
             f"leave the state of {type(flow).__name__} representable in {jnp.dtype(dtype).name} "
             f"with {type(solver).__name__}",
             f"is {float(known) / math.log(10):.6g}",
-            "Use FactorFlow with its default solver, ResidualRadau, which has no such limit.",
+            "Use FactorFlow with ResidualRadau, which has no such limit.",
         )
+
+
+def _smallest_log_size(dtype: Any) -> float:
+    """Log of the smallest state that still has all its digits."""
+    return math.log(float(jnp.finfo(dtype).tiny)) - math.log(float(jnp.finfo(dtype).eps))
 
 
 def _wrap(
@@ -317,10 +357,12 @@ def notes(flow: AbstractFlow, problem: Problem, init: Any) -> tuple[str, ...]:
 
 
 def repr_of(flow: AbstractFlow) -> str:
-    """A short name of a flow: its class, and its depth or rank."""
+    """A short name of a flow: its class, and its depth, rank or potential."""
     facts = [
         f"{name}={value}"
         for name in ("rank", "depth")
         if (value := getattr(flow, name, None)) is not None
     ]
+    if isinstance(flow, MirrorFlow):
+        facts.append(type(flow.potential).__name__)
     return f"{type(flow).__name__}({', '.join(facts)})"

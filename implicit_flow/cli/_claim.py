@@ -16,6 +16,7 @@ import typer
 
 from .. import _checks, experiments
 from .._version import __version__
+from ..experiments._sizes import of_their_kinds
 from ._folder import OutputFolder
 from ._interruptible import interruptible
 from ._report import check_extras
@@ -33,7 +34,7 @@ class Request(NamedTuple):
     """The options of `implicit-flow experiments run`, as they were given."""
 
     name: str
-    settings: tuple[str, ...]
+    setting: str
     seed: int
     changes: tuple[str, ...]
     out: Path | None
@@ -52,14 +53,10 @@ def answer(request: Request) -> None:
         ImportError: a package for the results is missing.
     """
     jax.config.update("jax_enable_x64", True)
-    if len(set(request.settings)) > 1:
-        _checks.refuse(
-            "--setting", "be given once", f"is {' and '.join(request.settings)}", "Choose one."
-        )
-    setting = request.settings[0] if request.settings else "quick"
+    setting = request.setting
     module = experiments.load(request.name)
     name = module.__name__.rpartition(".")[2].replace("_", "-")
-    arguments = _arguments(module.run, request.changes)
+    arguments = of_their_kinds(module.SETTINGS, _arguments(module.run, request.changes))
     check_extras()
     if "say" in inspect.signature(module.run).parameters and not request.quiet:
         arguments["say"] = _progress

@@ -29,22 +29,10 @@ class OutputFolder:
         Raises:
             ValueError: the folder exists and `force` is false, or it is not a folder.
         """
+        refuse_used(path, force=force)
         self.path = path
         self._force = force and path.exists()
         self._created: list[Path] = []
-        try:
-            there, folder = path.exists(), path.is_dir()
-        except (OSError, ValueError) as error:
-            _unwritable(path, error)
-        if there and not folder:
-            _checks.refuse("--out", "name a folder", f"{path} is a file")
-        if there and not force:
-            _checks.refuse(
-                "--out",
-                "name a folder that does not exist yet",
-                f"{path} exists",
-                "Pass --force to replace the report in it, or another --out.",
-            )
 
     def __enter__(self) -> "OutputFolder":
         """Make the draft, and so learn now whether the place can be written.
@@ -99,6 +87,31 @@ class OutputFolder:
         for folder in reversed(self._created):
             if folder.is_dir() and not any(folder.iterdir()):
                 folder.rmdir()
+
+
+def refuse_used(path: Path, *, force: bool) -> None:
+    """Check that a folder is free, or may be written all the same.
+
+    Args:
+        path: of the folder.
+        force: replace files of an older report in a folder that exists.
+
+    Raises:
+        ValueError: the folder exists and `force` is false, or it is not a folder.
+    """
+    try:
+        there, folder = path.exists(), path.is_dir()
+    except (OSError, ValueError) as error:
+        _unwritable(path, error)
+    if there and not folder:
+        _checks.refuse("--out", "name a folder", f"{path} is a file")
+    if there and not force:
+        _checks.refuse(
+            "--out",
+            "name a folder that does not exist yet",
+            f"{path} exists",
+            "Pass --force to replace the report in it, or another --out.",
+        )
 
 
 def _unwritable(path: Path, error: Exception) -> NoReturn:

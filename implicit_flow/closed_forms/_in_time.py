@@ -1,5 +1,7 @@
 """The dual variable of a commuting flow at a finite time."""
 
+import math
+
 import diffrax
 import jax
 import jax.numpy as jnp
@@ -40,8 +42,11 @@ def dual_at(
     def point(s: Residual) -> Float[Array, " k"]:
         return weights + log_alpha + 2 * (s @ masked)
 
+    # A stage that overshoots must not overflow: the solver cannot learn from nan what to do.
+    largest = 0.9 * math.log(float(jnp.finfo(columns.dtype).max))
+
     def velocity(time: ArrayLike, s: Residual, args: None) -> Residual:
-        return targets - masked @ jnp.exp(point(s))
+        return targets - masked @ jnp.exp(jnp.minimum(point(s), largest))
 
     # log x moves by 2 |A| ds: an absolute error of s is a relative one of x.
     solution = diffrax.diffeqsolve(

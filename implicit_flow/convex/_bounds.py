@@ -7,7 +7,10 @@ from ._coordinates import EPS, AbstractCone
 
 def inner_below(y: np.ndarray, nu: np.ndarray) -> float:
     r"""A number at most $\langle y, \nu\rangle$."""
-    return float(y @ nu) - EPS * (len(y) + 2) * float(np.abs(y) @ np.abs(nu))
+    with np.errstate(over="ignore", invalid="ignore"):
+        inner = float(y @ nu) - EPS * (len(y) + 2) * float(np.abs(y) @ np.abs(nu))
+    # Where the sums overflow nothing is known.
+    return inner if np.isfinite(inner) else -float("inf")
 
 
 def lower_bound(cone: AbstractCone, targets: np.ndarray, nu: np.ndarray) -> float:

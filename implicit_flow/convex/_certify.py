@@ -101,19 +101,21 @@ def certify(
     tolerance = max(1e-6, 1e3 * eps) if tolerance is None else _nonnegative(tolerance, "tolerance")
     if gap_tolerance is not None:
         gap_tolerance = _nonnegative(gap_tolerance, "gap_tolerance")
-    here = measure(cone, X, targets)
-    judge = Judge(
-        cone,
-        here,
-        targets,
-        tolerance,
-        # What the misfit accounts for is forgiven, as long as it stays a small correction.
-        max(1e-3, 10 * tolerance) if custom else 1e-3,
-        max(1e-6, 1e2 * eps),
-        gap_tolerance,
-        _nonnegative(error, "error"),
-    )
-    return judge.certificate(given, is_cheap(cone) if convex is None else convex)
+    # Norms of huge entries are infinite, and the verdict knows what to make of them.
+    with np.errstate(over="ignore"):
+        here = measure(cone, X, targets)
+        judge = Judge(
+            cone,
+            here,
+            targets,
+            tolerance,
+            # What the misfit accounts for is forgiven, as long as it stays a small correction.
+            max(1e-3, 10 * tolerance) if custom else 1e-3,
+            max(1e-6, 1e2 * eps),
+            gap_tolerance,
+            _nonnegative(error, "error"),
+        )
+        return judge.certificate(given, is_cheap(cone) if convex is None else convex)
 
 
 def _read(

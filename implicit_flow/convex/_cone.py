@@ -110,6 +110,53 @@ def least_l1(matrix: np.ndarray, targets: np.ndarray) -> ConeAnswer:
     return ConeAnswer(z[:n] - z[n:], np.nan_to_num(x) / size, status)
 
 
+def least_diagonal(
+    W: np.ndarray, weights: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    r"""Minimize over the positive semidefinite X with the block W, X = [[A, W], [W', B]].
+
+    With weights c it is $\frac12\sum_k c_kX_{kk}$, without them $\max_k X_{kk}$. Solved through the
+    dual: Y, and the diagonal c where it is not given, with [[diag, -Y], [-Y', diag]] >= 0.
+
+    Args:
+        W: shape (p, q), with entries of size 1.
+        weights: c, shape (p + q,), or None for the largest entry of the diagonal.
+
+    Returns:
+        X, shape (p + q, p + q); Y, shape (p, q); and c, shape (p + q,). Nothing is verified.
+    """
+    p, q = W.shape
+    n = p + q
+    # The triangle column by column, off-diagonal entries times sqrt(2), as the solver has it.
+    place = lambda row, column: column * (column + 1) // 2 + row
+    rows, columns = (index.ravel() for index in np.indices((p, q)))
+    size, entries = n * (n + 1) // 2, p * q
+    # s = right - matrix @ x is the triangle of [[diag, -Y], [-Y', diag]].
+    block = sp.csc_array(
+        (np.full(entries, np.sqrt(2)), (place(rows, p + columns), np.arange(entries))),
+        shape=(size, entries),
+    )
+    diagonal = np.array([place(k, k) for k in range(n)])
+    if weights is not None:
+        right = np.zeros(size)
+        right[diagonal] = weights
+        x, z, _ = _run(-2 * W.ravel(), block, right, [_clarabel.PSDTriangleConeT(n)])
+        Y, found = x.reshape(p, q), weights
+    else:
+        free = sp.csc_array((np.full(n, -1.0), (diagonal, np.arange(n))), shape=(size, n))
+        total = sp.csc_array(np.append(np.zeros(entries), np.ones(n))[None, :])
+        matrix = sp.csc_array(sp.vstack([total, sp.hstack([block, free])]))
+        cost = np.append(-2 * W.ravel(), np.zeros(n))
+        cones = [_clarabel.ZeroConeT(1), _clarabel.PSDTriangleConeT(n)]
+        x, z, _ = _run(cost, matrix, np.append(1.0, np.zeros(size)), cones)
+        Y, found, z = x[:entries].reshape(p, q), x[entries:], z[1:]
+    X = np.zeros((n, n))
+    upper = np.triu_indices(n)
+    X[upper] = z[place(*upper)] / np.where(upper[0] == upper[1], 1, np.sqrt(2))
+    X = X + X.T - np.diag(np.diag(X))
+    return np.nan_to_num(X), np.nan_to_num(Y), np.nan_to_num(found)
+
+
 def _block(cone: AbstractCone):
     if isinstance(cone, SemidefiniteCone):
         return _clarabel.PSDTriangleConeT(cone.dim)

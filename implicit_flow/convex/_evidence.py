@@ -127,6 +127,21 @@ def own_candidates(
     return found
 
 
+def in_range(nu: np.ndarray) -> np.ndarray:
+    r"""A multiple of nu whose products stay in the range of floats: what overflows proves nothing.
+
+    Args:
+        nu: a vector of shape (m,), of any length.
+
+    Returns:
+        nu itself where it is neither huge nor tiny; 0 where it is not finite.
+    """
+    largest = float(np.max(np.abs(nu), initial=0.0))
+    if not np.isfinite(largest):
+        return np.zeros_like(nu)
+    return nu if largest == 0 or 1e-100 < largest < 1e100 else nu / largest
+
+
 def is_cheap(cone: AbstractCone) -> bool:
     """Whether the convex solver answers in seconds."""
     return isinstance(cone, OrthantCone) or cone.num_rows + cone.size <= 700
@@ -225,4 +240,6 @@ def contradiction(
     if size > 0 and 1e2 * size < far < PROOF * size and cone.num_rows * cone.size <= 2e6:
         vector = sharpen(cone, targets, vector)
         far = reach(cone, targets, vector)
-    return Contradiction(vector, far, far / size if size > 0 else 0.0)
+    # Without a scale (all measurements are zero) only a proof without bounds is one.
+    unscaled = far if far == float("inf") else 0.0
+    return Contradiction(vector, far, far / size if size > 0 else unscaled)

@@ -18,6 +18,7 @@ from ._evidence import (
     best_duals,
     better_point,
     contradiction,
+    in_range,
     own_candidates,
 )
 from ._feasible import NOTHING
@@ -48,7 +49,9 @@ class Judge:
     error: float
 
     def certificate(self, given: np.ndarray | None, may_ask: bool) -> Certificate:  # noqa: FBT001
-        candidates = own_candidates(self.cone, self.point, self.targets, given)
+        candidates = [
+            in_range(nu) for nu in own_candidates(self.cone, self.point, self.targets, given)
+        ]
         duals = best_duals(self.cone, self.point, self.targets, candidates)
         better = None
         if may_ask and not (self.fits and self.is_minimal(duals)):
@@ -82,6 +85,8 @@ class Judge:
     @property
     def uncertainty(self) -> float:
         """By how much the trace may change by the error that the caller admits."""
+        if self.error == 0:
+            return 0.0
         n = self.cone.dim
         return self.error * float(np.linalg.norm(self.point.X)) * float(np.sqrt(n))
 

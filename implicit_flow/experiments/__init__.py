@@ -7,11 +7,12 @@ and `implicit-flow experiments run path-sgd-rnn` on the command line. It offers:
 - a docstring whose first line is the finding or the question, for `implicit-flow experiments list`;
 - `CLAIM`, `HYPOTHESES` and `SOURCE`: what is claimed, under which hypotheses, and by whom. One
   string each; what was published is told apart from what is found here;
-- `SETTINGS`, a dictionary of dictionaries: "tiny" runs in seconds, for the tests; "quick" in
-  minutes on two cores; "full" is as published, or as large as a good machine carries;
+- `SETTINGS`, a dictionary of dictionaries: "tiny" runs in seconds, for the tests; "quick" in 20 to
+  60 s of processor time; "full" is as published, or as large as a good machine carries;
 - `run(*, setting="quick", seed=0, ...) -> xarray.Dataset`, keyword-only, where every further
   argument has a default (None for "as the setting says"). Its names become
-  `--set NAME=VALUE`. It may take `say`, a function that is called with a line of progress. `finish`
+  `--set NAME=VALUE`; `_sizes.sizes` merges what was given with the setting, and refuses sizes that
+  are impossible. It may take `say`, a function that is called with a line of progress. `finish`
   puts the facts that every experiment states into the attributes of the dataset: `claim`,
   `hypotheses`, `source`, `setting`, `seed`, `outcome` and `outcome_text`;
 - `plot(ds) -> matplotlib.figure.Figure`, made without pyplot, from the dataset alone;
@@ -61,7 +62,7 @@ def load(name: str) -> ModuleType:
         Its module.
 
     Raises:
-        ValueError: if there is no such experiment; the message offers the nearest name.
+        ValueError: if there is no such experiment; the message offers the nearest names.
 
     Example:
         >>> from implicit_flow import experiments
@@ -70,8 +71,8 @@ def load(name: str) -> ModuleType:
     """
     known, wanted = names(), name.replace("_", "-")
     if wanted not in known:
-        near = difflib.get_close_matches(wanted, known, n=1, cutoff=0.4)
-        guess = f"Did you mean `{near[0]}`? " if near else ""
+        near = difflib.get_close_matches(wanted, known, n=3, cutoff=0.5)
+        guess = f"Did you mean {' or '.join(f'`{one}`' for one in near)}? " if near else ""
         raise ValueError(
             f"Argument `name` must be the name of an experiment, but is {name!r}. {guess}"
             "`implicit-flow experiments list` shows all of them."
@@ -91,6 +92,28 @@ def summary(name: str) -> str:
     file = Path(__path__[0]) / f"{name.replace('-', '_')}.py"
     docstring = ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or ""
     return docstring.partition("\n")[0]
+
+
+def facts(name: str) -> dict[str, str]:
+    """What an experiment states about itself, without importing it.
+
+    Args:
+        name: with hyphens.
+
+    Returns:
+        `summary`, `claim`, `hypotheses` and `source`; empty where there is no such experiment.
+    """
+    if name not in names():
+        return {}
+    file = Path(__path__[0]) / f"{name.replace('-', '_')}.py"
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    found = {"summary": (ast.get_docstring(tree) or "").partition("\n")[0]}
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+            target = node.targets[0].id
+            if target in ("CLAIM", "HYPOTHESES", "SOURCE"):
+                found[target.lower()] = ast.literal_eval(node.value)
+    return found
 
 
 def __getattr__(name: str) -> Any:

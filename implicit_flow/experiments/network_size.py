@@ -9,8 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from ..networks import MLP, ImageTask, cifar10, digits, mnist, train
+from ..networks import MLP, ImageTask, train
+from ..plotting._style import COLORS, GRAY, figure
 from ._finish import finish
+from ._images import images
+from ._sizes import sizes
 
 
 if TYPE_CHECKING:
@@ -28,8 +31,8 @@ SOURCE = "Neyshabur, Tomioka, Srebro, In search of the real inductive bias (2015
 SETTINGS: dict[str, dict[str, Any]] = {
     "tiny": {"widths": (4, 32), "num_steps": 60, "seeds": 1, "limit": 200},
     "quick": {
-        "widths": tuple(2**k for k in range(3, 13)),
-        "num_steps": 6000,
+        "widths": tuple(2**k for k in range(3, 11)),
+        "num_steps": 3000,
         "seeds": 3,
         "limit": 10_000,
     },
@@ -73,20 +76,17 @@ def run(
     """
     import xarray
 
-    sizes = dict(SETTINGS[setting])
     given = {"widths": widths, "num_steps": num_steps, "seeds": seeds, "limit": limit}
-    sizes |= {name: value for name, value in given.items() if value is not None}
-    loaders: dict[str, Any] = {"mnist": mnist, "cifar10": cifar10}
-    images = digits() if data == "digits" else loaders[data](data_dir)
-    images = images.flat().first(sizes["limit"])
-    task = ImageTask(images, num_measured=len(images.train_labels))
+    size = sizes(SETTINGS, setting, given, least=dict.fromkeys(given, 1))
+    chosen = images(data, data_dir).first(size["limit"])
+    task = ImageTask(chosen, num_measured=len(chosen.train_labels))
     results = []
     optimizer = optax.sgd(0.05, momentum=0.9)
-    for width in sizes["widths"]:
-        for number in range(sizes["seeds"]):
+    for width in size["widths"]:
+        for number in range(size["seeds"]):
             start, batches = jax.random.split(jax.random.key(seed + number))
             network = MLP(
-                (images.train_inputs.shape[1], width, images.num_classes),
+                (chosen.train_inputs.shape[1], width, chosen.num_classes),
                 key=start,
                 dtype=jnp.float32,
             )
@@ -95,19 +95,19 @@ def run(
                 task,
                 optimizer,
                 key=batches,
-                num_steps=sizes["num_steps"],
-                measure_every=max(1, sizes["num_steps"] // 20),
+                num_steps=size["num_steps"],
+                measure_every=max(1, size["num_steps"] // 20),
                 stop=lambda record: record["train_error"] == 0.0,
             )
             results.append([trained.curves[-1][name] for name in _MEASURES])
-        error = np.mean([row[1] for row in results[-sizes["seeds"] :]])
+        error = np.mean([row[1] for row in results[-size["seeds"] :]])
         say(f"width {width}: test error {error:.4f}")
-    table = np.array(results).reshape(len(sizes["widths"]), sizes["seeds"], -1)
+    table = np.array(results).reshape(len(size["widths"]), size["seeds"], -1)
     names = ("train_error", "test_error", "path_norm", "l2_norm", "num_steps")
     ds = xarray.Dataset(
         {name: (("width", "seed"), table[..., k]) for k, name in enumerate(names)},
-        coords={"width": list(sizes["widths"]), "seed": seed + np.arange(sizes["seeds"])},
-        attrs={"data": data, "num_images": len(images.train_labels)},
+        coords={"width": list(size["widths"]), "seed": seed + np.arange(size["seeds"])},
+        attrs={"data": data, "num_images": len(chosen.train_labels)},
     )
     return finish(ds, globals(), setting=setting, seed=seed, **_outcome(ds))
 
@@ -143,21 +143,21 @@ def plot(ds: "xarray.Dataset") -> "Figure":
     Returns:
         A figure of two panels.
     """
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(11, 4.2), layout="constrained")
-    left, right = figure.subplots(1, 2)
     pairs = (
-        (left, "train_error", "#8A8A8A"),
-        (left, "test_error", "#0072B2"),
-        (right, "path_norm", "#D55E00"),
-        (right, "l2_norm", "#009E73"),
+        (0, "test_error", COLORS[0], "o", "test error"),
+        (0, "train_error", GRAY, "s", "training error"),
+        (1, "l2_norm", COLORS[1], "o", r"$\ell_2$ norm of the weights"),
+        (1, "path_norm", COLORS[2], "s", r"path-norm $\phi_2$"),
     )
-    for axis, name, color in pairs:
-        values = ds[name]
-        axis.plot(ds.width, values.mean("seed"), "o-", color=color, label=name.replace("_", " "))
-        axis.fill_between(ds.width, values.min("seed"), values.max("seed"), color=color, alpha=0.2)
-        axis.set(xscale="log", xlabel="width")
-        axis.legend()
-    left.set_title(ds.attrs["data"])
-    return figure
+    with figure(1, 2, width=11.0) as (fig, axes):
+        for panel, name, color, marker, label in pairs:
+            axis, values = axes[panel], ds[name]
+            axis.plot(ds.width, values.mean("seed"), color=color, marker=marker, label=label)
+            low, high = values.min("seed"), values.max("seed")
+            axis.fill_between(ds.width, low, high, color=color, alpha=0.2, linewidth=0)
+            axis.set_xscale("log", base=2)
+            axis.set_xlabel("hidden units $H$")
+            axis.legend()
+        axes[0].set(ylabel="0/1 error", title=f"{ds.attrs['data']}: errors")
+        axes[1].set(ylabel="norm", yscale="log", title="norms")
+    return fig

@@ -8,7 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..networks import MLP, path_norm
+from ..plotting._style import COLORS, figure
 from ._finish import finish
+from ._sizes import sizes
 
 
 if TYPE_CHECKING:
@@ -51,11 +53,10 @@ def run(
     """
     import xarray
 
-    sizes = dict(SETTINGS[setting])
     given = {"width": width, "log10_factors": log10_factors}
-    sizes |= {name: value for name, value in given.items() if value is not None}
+    size = sizes(SETTINGS, setting, given, least={"width": 1})
     start, draw = jax.random.split(jax.random.key(seed))
-    network = MLP((64, sizes["width"], sizes["width"], 10), key=start)
+    network = MLP((64, size["width"], size["width"], 10), key=start)
     inputs = jax.random.normal(draw, (100, 64))
     wanted = jax.vmap(network)(inputs)
 
@@ -74,12 +75,12 @@ def run(
             "change_of_outputs": jnp.max(change) / jnp.max(jnp.abs(wanted)),
         }
 
-    factors = 10.0 ** np.array(sizes["log10_factors"], float)
+    factors = 10.0 ** np.array(size["log10_factors"], float)
     rows = [measure(jnp.asarray(factor, wanted.dtype)) for factor in factors]
     ds = xarray.Dataset(
         {name: ("factor", np.array([float(row[name]) for row in rows])) for name in rows[0]},
         coords={"factor": factors},
-        attrs={"width": sizes["width"], "dtype": str(wanted.dtype)},
+        attrs={"width": size["width"], "dtype": str(wanted.dtype)},
     )
     return finish(ds, globals(), setting=setting, seed=seed, **_outcome(ds))
 
@@ -111,16 +112,15 @@ def plot(ds: "xarray.Dataset") -> "Figure":
     Returns:
         The figure.
     """
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(6, 4.2), layout="constrained")
-    axis = figure.subplots()
-    for name, label, color in (
-        ("l2_norm", "l2 norm of the weights", "#D55E00"),
-        ("path_norm_1", "path-norm, p = 1", "#009E73"),
-        ("path_norm_2", "path-norm, p = 2", "#0072B2"),
-    ):
-        axis.plot(ds.factor, ds[name] / ds[name][0], "o-", color=color, label=label)
-    axis.set(xscale="log", yscale="log", xlabel="factor c", ylabel="relative to c = 1")
-    axis.legend()
-    return figure
+    with figure() as (fig, axis):
+        for name, label, color, marker in (
+            ("l2_norm", r"$\ell_2$ norm of the weights", COLORS[1], "o"),
+            ("path_norm_1", r"path-norm $\phi_1$", COLORS[2], "s"),
+            ("path_norm_2", r"path-norm $\phi_2$", COLORS[0], "x"),
+        ):
+            line = axis.plot(ds.factor, ds[name] / ds[name][0], color=color, label=label)[0]
+            line.set(marker=marker, fillstyle="none", markersize=9)
+        axis.set(xscale="log", yscale="log", ylabel=r"norm, relative to $c = 1$")
+        axis.set_xlabel(r"factor $c$: into a hidden unit times $c$, out of it divided by $c$")
+        axis.legend()
+    return fig

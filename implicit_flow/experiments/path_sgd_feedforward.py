@@ -10,8 +10,11 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from ..networks import MLP, ImageTask, Trained, cifar10, digits, mnist, path_sgd, rescale, train
+from ..networks import MLP, ImageTask, Trained, path_sgd, rescale, train
+from ..plotting._style import COLORS, figure
 from ._finish import finish
+from ._images import images
+from ._sizes import sizes
 from ._step_size import choose_step_size
 
 
@@ -33,8 +36,19 @@ SOURCE = "Neyshabur, Salakhutdinov, Srebro, Path-SGD (2015), figure 2."
 # Width, steps, exponents a of the step sizes 10^-a to begin with, and training images used.
 SETTINGS: dict[str, dict[str, Any]] = {
     "tiny": {"width": 16, "num_steps": 20, "exponents": (0, 1), "dropouts": (0.0,), "limit": 300},
-    "quick": {"width": 128, "num_steps": 600, "exponents": (-1, 0, 1, 2, 3), "limit": 10_000},
-    "full": {"width": 4000, "num_steps": 30_000, "exponents": tuple(range(-1, 6))},
+    "quick": {
+        "width": 64,
+        "num_steps": 300,
+        "exponents": (0, 1, 2),
+        "dropouts": (0.0, 0.5),
+        "limit": 10_000,
+    },
+    "full": {
+        "width": 4000,
+        "num_steps": 30_000,
+        "exponents": tuple(float(a) for a in range(-1, 6)),
+        "dropouts": (0.0, 0.5),
+    },
 }
 _OPTIMIZERS = ("sgd", "adagrad", "path-sgd")
 _STARTS = ("balanced", "unbalanced")
@@ -50,7 +64,7 @@ def run(
     width: int | None = None,
     num_steps: int | None = None,
     exponents: Sequence[float | int] | None = None,
-    dropouts: Sequence[float] = (0.0, 0.5),
+    dropouts: Sequence[float] | None = None,
     limit: int | None = None,
     say: Callable[[str], None] = lambda line: None,
 ) -> "xarray.Dataset":
@@ -77,23 +91,27 @@ def run(
     """
     import xarray
 
-    sizes: dict[str, Any] = {"dropouts": dropouts, **SETTINGS[setting]}
-    given = {"width": width, "num_steps": num_steps, "exponents": exponents, "limit": limit}
-    sizes |= {name: value for name, value in given.items() if value is not None}
-    loaders: dict[str, Any] = {"mnist": mnist, "cifar10": cifar10}
-    images = digits() if data == "digits" else loaders[data](data_dir)
-    images = images.flat().first(sizes.get("limit"))  # pyright: ignore[reportArgumentType]
-    steps = sizes["num_steps"]
+    given = {
+        "width": width,
+        "num_steps": num_steps,
+        "exponents": exponents,
+        "dropouts": dropouts,
+        "limit": limit,
+    }
+    counts = {"width": 1, "num_steps": 1, "limit": 10}
+    size = sizes(SETTINGS, setting, given, least={**counts, "dropouts": 0.0})
+    chosen = images(data, data_dir).first(size.get("limit"))
+    steps = size["num_steps"]
     every = max(1, steps // 20)
     dtype = jnp.zeros(()).dtype
-    whole = ImageTask(images, dtype=dtype)
+    whole = ImageTask(chosen, dtype=dtype)
     # A sixth of the training part, as 10,000 of the 60,000 of MNIST.
-    trial = ImageTask(images.held_out(max(1, len(images.train_labels) // 6)), dtype=dtype)
+    trial = ImageTask(chosen.held_out(max(1, len(chosen.train_labels) // 6)), dtype=dtype)
     keys = jax.random.split(jax.random.key(seed), 3)
-    cells = list(itertools.product(_OPTIMIZERS, _STARTS, sizes["dropouts"]))
+    cells = list(itertools.product(_OPTIMIZERS, _STARTS, size["dropouts"]))
     networks, optimizers = {}, {}
-    for dropout in sizes["dropouts"]:
-        layers = (images.train_inputs.shape[1], *2 * [sizes["width"]], images.num_classes)
+    for dropout in size["dropouts"]:
+        layers = (chosen.train_inputs.shape[1], *2 * [size["width"]], chosen.num_classes)
         network = MLP(layers, key=keys[0], dropout=dropout)
         networks["balanced", dropout] = network
         networks["unbalanced", dropout] = rescale(network, keys[1])
@@ -107,7 +125,7 @@ def run(
         common = (network, optimizer, keys[2])
         choice = choose_step_size(
             lambda rate, common=common: _score(_train(trial, *common, rate, max(1, steps // 3))),
-            sizes["exponents"],
+            size["exponents"],
         )
         rates[name, start, dropout], inside[name, start, dropout] = choice.rate, choice.is_inside
         found = _train(whole, *common, choice.rate, steps, every)
@@ -116,7 +134,7 @@ def run(
             f"{name}, {start}, dropout {dropout:g}: step size {choice.rate:.3g}, "
             f"loss {found.curves[-1]['train_loss']:.3g} after {steps} steps"
         )
-    shape = (len(_OPTIMIZERS), len(_STARTS), len(sizes["dropouts"]))
+    shape = (len(_OPTIMIZERS), len(_STARTS), len(size["dropouts"]))
     axes = ("optimizer", "start", "dropout")
     variables: dict[str, Any] = {
         name: (
@@ -132,10 +150,10 @@ def run(
         coords={
             "optimizer": list(_OPTIMIZERS),
             "start": list(_STARTS),
-            "dropout": list(sizes["dropouts"]),
+            "dropout": list(size["dropouts"]),
             "step": curves[cells[0]].curve("step"),
         },
-        attrs={"data": data, "width": sizes["width"], "num_steps": steps, "dtype": str(dtype)},
+        attrs={"data": data, "width": size["width"], "num_steps": steps, "dtype": str(dtype)},
     )
     outcome = _outcome(ds, single=dtype == jnp.float32)
     return finish(ds, globals(), setting=setting, seed=seed, **outcome)
@@ -203,17 +221,20 @@ def plot(ds: "xarray.Dataset") -> "Figure":
     Returns:
         A figure with a panel for each dropout probability.
     """
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(5.5 * ds.sizes["dropout"], 4.2), layout="constrained")
-    axes = figure.subplots(1, ds.sizes["dropout"], squeeze=False)[0]
-    colors = dict(zip(_OPTIMIZERS, ("#D55E00", "#009E73", "#0072B2"), strict=True))
-    for axis, dropout in zip(axes, ds.dropout.values, strict=True):
-        for name, start in itertools.product(_OPTIMIZERS, _STARTS):
-            curve = ds.train_loss.sel(optimizer=name, start=start, dropout=dropout)
-            style = "-" if start == "balanced" else "--"
-            axis.plot(ds.step, curve, style, color=colors[name], label=f"{name}, {start}")
-        axis.set(yscale="log", xlabel="step", ylabel="cross-entropy (training)")
-        axis.set_title(f"{ds.attrs['data']}, dropout {dropout:g}")
-    axes[0].legend(fontsize=8)
-    return figure
+    columns = ds.sizes["dropout"]
+    colors = dict(zip(_OPTIMIZERS, (COLORS[1], COLORS[2], COLORS[0]), strict=True))
+    names = {"sgd": "SGD", "adagrad": "AdaGrad", "path-sgd": "Path-SGD"}
+    with figure(1, columns, width=6.0 * columns + 2.0) as (fig, axes):
+        for axis, dropout in zip(np.atleast_1d(axes), ds.dropout.values, strict=True):
+            for name, start in itertools.product(_OPTIMIZERS, _STARTS):
+                curve = ds.train_loss.sel(optimizer=name, start=start, dropout=dropout)
+                # The unbalanced one is drawn over the balanced one, and lets it show through.
+                style = {"balanced": ("-", 4.5, 0.45), "unbalanced": ("--", 1.8, 1.0)}[start]
+                line = axis.plot(ds.step, curve, color=colors[name])[0]
+                line.set(linestyle=style[0], linewidth=style[1], alpha=style[2])
+                line.set_label(f"{names[name]}, {start}")
+            axis.set(yscale="log", xlabel="step", title=f"{ds.attrs['data']}, dropout {dropout:g}")
+        np.atleast_1d(axes)[0].set_ylabel("training cross-entropy")
+        handles = np.atleast_1d(axes)[0].get_legend_handles_labels()[0]
+        fig.legend(handles=handles, loc="outside lower center", ncols=3)
+    return fig

@@ -23,7 +23,9 @@ from ..networks import (
     text,
     train,
 )
+from ..plotting._style import COLORS, GRAY, figure
 from ._finish import finish
+from ._sizes import sizes
 from ._step_size import StepSize, choose_step_size
 
 
@@ -47,11 +49,11 @@ SOURCE = "Neyshabur, Wu, Salakhutdinov, Srebro, Path-normalized optimization of 
 SETTINGS: dict[str, dict[str, Any]] = {
     "tiny": {"width": 8, "num_steps": 12, "exponents": (1, 2), "seeds": 2, "length": 8},
     "quick": {
-        "width": 64,
-        "num_steps": 3000,
+        "width": 32,
+        "num_steps": 600,
         "exponents": (-0.5, 0, 0.5),
         "seeds": 3,
-        "length": 25,
+        "length": 10,
     },
     "full": {
         "width": 512,
@@ -105,7 +107,6 @@ def run(
     """
     import xarray
 
-    sizes = dict(SETTINGS[setting])
     given = {
         "width": width,
         "num_steps": num_steps,
@@ -113,15 +114,16 @@ def run(
         "seeds": seeds,
         "length": length,
     }
-    sizes |= {name: value for name, value in given.items() if value is not None}
-    sizes["use_bias"] = use_bias
-    steps, numbers = sizes["num_steps"], range(seed, seed + sizes["seeds"])
-    tuned_on, measured_on = _tasks(task, data_dir, sizes["length"])
+    counts = ("width", "num_steps", "seeds", "length")
+    size = sizes(SETTINGS, setting, given, least=dict.fromkeys(counts, 1))
+    size["use_bias"] = use_bias
+    steps, numbers = size["num_steps"], range(seed, seed + size["seeds"])
+    tuned_on, measured_on = _tasks(task, data_dir, size["length"])
     unit = 1 / math.log(2) if task == "text" else 1.0
     chosen: dict[str, StepSize] = {}
     runs: dict[str, list[list[dict[str, float]]]] = {}
     for method in _METHODS:
-        chosen[method], runs[method] = _compete(method, tuned_on, measured_on, sizes, numbers)
+        chosen[method], runs[method] = _compete(method, tuned_on, measured_on, size, numbers)
         final = unit * np.mean([records[-1]["test_loss"] for records in runs[method]])
         say(
             f"{method}: step size {chosen[method].rate:.3g} of {len(chosen[method].scores)} tried, "
@@ -146,7 +148,7 @@ def run(
         attrs={
             "task": task,
             "unit": "bits per character" if task == "text" else "held-out loss",
-            **{name: sizes[name] for name in ("width", "num_steps", "length")},
+            **{name: size[name] for name in ("width", "num_steps", "length")},
             "use_bias": int(use_bias),
         },
     )
@@ -161,11 +163,11 @@ def _compete(
     method: str,
     tuned_on: AbstractTask,
     measured_on: AbstractTask,
-    sizes: dict[str, Any],
+    size: dict[str, Any],
     numbers: Sequence[int],
 ) -> tuple[StepSize, list[list[dict[str, float]]]]:
     """Chooses the step size of a method, and trains with it: one run for each seed."""
-    networks = [_network(method, tuned_on, sizes, number) for number in numbers]
+    networks = [_network(method, tuned_on, size, number) for number in numbers]
     optimizer = _optimizer(method, networks[0], tuned_on)
 
     def curves(task: AbstractTask, rate: float, num_steps: int) -> list[list[dict[str, float]]]:
@@ -175,12 +177,12 @@ def _compete(
         ]
 
     def score(rate: float) -> float:
-        found = curves(tuned_on, rate, max(1, sizes["num_steps"] // 3))
+        found = curves(tuned_on, rate, max(1, size["num_steps"] // 3))
         mean = sum(records[-1]["test_loss"] for records in found) / len(found)
         return mean if math.isfinite(mean) else math.inf
 
-    choice = choose_step_size(score, sizes["exponents"])
-    return choice, curves(measured_on, choice.rate, sizes["num_steps"])
+    choice = choose_step_size(score, size["exponents"])
+    return choice, curves(measured_on, choice.rate, size["num_steps"])
 
 
 def _tasks(name: str, folder: str | Path | None, length: int) -> tuple[AbstractTask, AbstractTask]:
@@ -194,7 +196,7 @@ def _tasks(name: str, folder: str | Path | None, length: int) -> tuple[AbstractT
     return ImageTask(images.held_out(len(images.train_labels) // 6)), ImageTask(images)
 
 
-def _network(method: str, task: AbstractTask, sizes: dict[str, Any], seed: int) -> Any:
+def _network(method: str, task: AbstractTask, size: dict[str, Any], seed: int) -> Any:
     inputs, outputs = task.parts()["train"]
     tokens = isinstance(task, TextTask)
     num_inputs = int(jnp.max(task.tokens)) + 1 if tokens else inputs.shape[-1]
@@ -204,10 +206,10 @@ def _network(method: str, task: AbstractTask, sizes: dict[str, Any], seed: int) 
     start, _ = jax.random.split(jax.random.key(seed))
     options: dict[str, Any] = {"key": start, "last_only": not tokens, "dtype": jnp.float32}
     if method.startswith("lstm"):
-        return LSTM(num_inputs, sizes["width"], num_outputs, **options)
+        return LSTM(num_inputs, size["width"], num_outputs, **options)
     # The adding problem needs a start that remembers.
-    options |= {"identity": isinstance(task, AddingTask), "use_bias": sizes["use_bias"]}
-    return RNN(num_inputs, sizes["width"], num_outputs, **options)
+    options |= {"identity": isinstance(task, AddingTask), "use_bias": size["use_bias"]}
+    return RNN(num_inputs, size["width"], num_outputs, **options)
 
 
 def _optimizer(method: str, network: Any, task: AbstractTask) -> Any:
@@ -288,14 +290,14 @@ def plot(ds: "xarray.Dataset") -> "Figure":
     Returns:
         The figure.
     """
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(6, 4.2), layout="constrained")
-    axis = figure.subplots()
-    for method, color in zip(_METHODS, ("#D55E00", "#0072B2", "#8A8A8A"), strict=True):
-        curves = ds.test_loss.sel(model=method)
-        axis.plot(ds.step, curves.mean("seed"), color=color, label=method)
-        axis.fill_between(ds.step, curves.min("seed"), curves.max("seed"), color=color, alpha=0.2)
-    axis.set(xlabel="step", ylabel=ds.attrs["unit"], title=ds.attrs["task"])
-    axis.legend()
-    return figure
+    names = {"rnn sgd": "RNN, SGD", "rnn path-sgd": "RNN, Path-SGD", "lstm sgd": "LSTM, SGD"}
+    with figure() as (fig, axis):
+        for method, color in zip(_METHODS, (COLORS[1], COLORS[0], GRAY), strict=True):
+            curves = ds.test_loss.sel(model=method)
+            axis.plot(ds.step, curves.mean("seed"), color=color, label=names[method])
+            low, high = curves.min("seed"), curves.max("seed")
+            axis.fill_between(ds.step, low, high, color=color, alpha=0.2, linewidth=0)
+        axis.set(xlabel="step", ylabel=ds.attrs["unit"], yscale="log")
+        axis.set_title(f"{ds.attrs['task']}, {ds.attrs['width']} hidden units")
+        axis.legend()
+    return fig

@@ -1,5 +1,6 @@
 """Flows: how the unknown moves."""
 
+from . import potentials as potentials
 from ._base import (
     AbstractFlow as AbstractFlow,
     generator as generator,
@@ -10,4 +11,5 @@ from ._euclidean import EuclideanFlow as EuclideanFlow
 from ._factor import FactorFlow as FactorFlow, MatrixFlow as MatrixFlow
 from ._hadamard import HadamardFlow as HadamardFlow, SignedHadamardFlow as SignedHadamardFlow
 from ._integrate import Path as Path, integrate as integrate
+from ._mirror import Mirror as Mirror, MirrorFlow as MirrorFlow
 from ._steered import SteeredFlow as SteeredFlow

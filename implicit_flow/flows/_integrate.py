@@ -108,11 +108,14 @@ def integrate(
         else diffrax.Event(lambda t, y, args, **kwargs: rest.any(flow, problem, t, y[0]))
     )
 
+    slope = _rms(flow.velocity(start, flow.drive(jnp.zeros((), dtype), start, problem), problem))
+    rounding = jax.lax.stop_gradient(16 * epsilon * slope)
+
     def run(tolerance: Scalar, start: Any) -> diffrax.Solution:
         step_rtol, step_atol = flow.tolerances(tolerance, log_alpha)
         return diffrax.diffeqsolve(
             diffrax.ODETerm(field),
-            _with_tolerances(solver, step_rtol, step_atol),
+            _with_tolerances(solver, step_rtol, step_atol, rounding),
             t0=jnp.zeros((), dtype),
             t1=jnp.asarray(jnp.inf if t1 is None else t1, dtype),
             dt0=None,
@@ -185,7 +188,7 @@ def _rms(tree: Any) -> Scalar:
 
 
 def _with_tolerances(
-    solver: diffrax.AbstractSolver, rtol: Any, atol: Any
+    solver: diffrax.AbstractSolver, rtol: Any, atol: Any, rounding: Scalar
 ) -> diffrax.AbstractSolver:
     """Give an implicit solver's root finder the tolerances of the state."""
     if not isinstance(solver, diffrax.AbstractImplicitSolver):
@@ -194,7 +197,9 @@ def _with_tolerances(
     # accepts a stage after very few iterations, rejects every second step and takes 5 to 8 times
     # as many steps as iterating the stages to a tenth of the step tolerance.
     tenth = jax.tree.map(lambda tolerance: tolerance / 10, (rtol, atol))
-    finder = optx.Chord(rtol=tenth[0], atol=tenth[1], norm=_rms)
+    # Stages are slopes, and large ones on a fast clock: below their rounding nothing converges.
+    floor = jax.tree.map(lambda tolerance: jnp.maximum(tolerance, rounding), tenth[1])
+    finder = optx.Chord(rtol=tenth[0], atol=floor, norm=_rms)
     return eqx.tree_at(lambda s: s.root_finder, solver, finder)
 
 

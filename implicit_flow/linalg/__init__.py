@@ -19,6 +19,7 @@ from ._graded_tangent import (
     split as split,
     zero_tangent as zero_tangent,
 )
+from ._graded_values import log_singular_values as log_singular_values
 from ._symmetric import (
     divided_exponential as divided_exponential,
     symmetric_expm as symmetric_expm,

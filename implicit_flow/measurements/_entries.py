@@ -11,6 +11,11 @@ from .._types import PRECISION, Matrix, Residual
 from ._base import AbstractMeasurement
 
 
+# Up to so many entries of X for each measured one, its dense form is the faster one to work with:
+# a product of matrices against gathers and scatters of rows. Measured on a CPU, at 20 columns.
+_DENSE = 50
+
+
 class EntryMeasurement(AbstractMeasurement):
     r"""Measures the entries $X_{ij}$: $A_k = (E_{ij} + E_{ji})/2$, never formed.
 
@@ -88,14 +93,36 @@ class EntryMeasurement(AbstractMeasurement):
     def adjoint(self, r: Residual) -> Matrix:
         """The symmetric matrix with `r` (halved off the diagonal) at the measured entries."""
         _checks.shape(r, "r", (self.num_measurements,))
-        half = jnp.zeros((self.dim, self.dim), r.dtype).at[self.rows, self.cols].add(r / 2)
-        return half + half.T
+        # One scatter of both triangles: the transpose of a scatter costs ten times as much.
+        there = self.rows * self.dim + self.cols
+        back = self.cols * self.dim + self.rows
+        flat = jnp.zeros((self.dim**2,), r.dtype)
+        flat = flat.at[jnp.concatenate([there, back])].add(jnp.concatenate([r, r]) / 2)
+        return flat.reshape(self.dim, self.dim)
+
+    def adjoint_times(self, r: Residual, V: Float[Array, "n d"]) -> Float[Array, "n d"]:
+        r"""$A^*(r) V$, in O(m d) if few entries are measured."""
+        _checks.shape(r, "r", (self.num_measurements,))
+        _checks.shape(V, "V", (self.dim, "d"))
+        if self._is_dense:
+            return jnp.dot(self.adjoint(r), V, precision=PRECISION)
+        half = (r / 2)[:, None]
+        product = jnp.zeros_like(V).at[self.rows].add(half * V[self.cols])
+        return product.at[self.cols].add(half * V[self.rows])
+
+    @property
+    def _is_dense(self) -> bool:
+        return self.dim**2 <= min(_DENSE * self.num_measurements, _checks.LARGEST_INDEX)
 
     def apply_product(self, U: Float[Array, "n d"], V: Float[Array, "n d"]) -> Residual:
-        r"""The measured entries of the symmetric part of $U V^\top$, in O(m d)."""
+        r"""The measured entries of the symmetric part of $U V^\top$, in O(m d) if they are few."""
         # Indexing clamps, so that factors with too few rows would give numbers.
         _checks.shape(U, "U", (self.dim, "d"))
         _checks.shape(V, "V", U.shape)
+        if self._is_dense:
+            product = jnp.dot(U, V.T, precision=PRECISION)
+            there = product[self.rows, self.cols]
+            return there if U is V else (there + product[self.cols, self.rows]) / 2
         there = jnp.sum(U[self.rows] * V[self.cols], axis=1)
         return there if U is V else (there + jnp.sum(U[self.cols] * V[self.rows], axis=1)) / 2
 

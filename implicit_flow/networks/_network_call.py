@@ -158,7 +158,7 @@ def refusal(call: NetworkCall, example: jax.ShapeDtypeStruct) -> str | None:
     """Why the network cannot be called on an example of this shape; None if it can be."""
     try:
         jax.eval_shape(call, call.leaves, call.others, example)
-    except (TypeError, ValueError, IndexError, AssertionError, RuntimeError) as error:
+    except Exception as error:  # the user's own code may raise anything
         return f"{type(error).__name__}: {(str(error).splitlines() or ['no text'])[0]}"
     return None
 
@@ -182,7 +182,8 @@ def trace(call: NetworkCall, example: jax.ShapeDtypeStruct) -> tuple[Any, Callab
         raise ValueError(
             f"Argument `network` must be callable on one example of shape {example.shape} and "
             f"dtype {example.dtype}, but the call fails ({reason}). Pass the `input_shape` of one "
-            "example, without a batch axis."
+            "example, without a batch axis; wrap a network that also takes a state or a key in a "
+            "module that holds them."
         )
     leaves = [_struct(leaf) for leaf in call.leaves]
     others = jtu.tree_map(_struct, call.others)

@@ -1,5 +1,6 @@
 """The path-norm of a network, and what each of its edges has to do with it."""
 
+import math
 from typing import Any
 
 import equinox as eqx
@@ -54,10 +55,10 @@ def path_norm(network: PyTree, p: float | int = 2, *, input_shape: Any = None) -
         Neyshabur, Tomioka, Srebro, "Norm-based capacity control in neural networks" (2015).
         Gonon, Brisebarre, Riccietti, Gribonval, "A path-norm toolkit for modern networks" (2024).
     """
-    if not p >= 1:
+    if not 1 <= p < math.inf:
         raise ValueError(
-            f"Argument `p` must be at least 1, but is {p}. Pass the power of the path-norm, such "
-            "as `p=2`."
+            f"Argument `p` must be at least 1 and finite, but is {p}. Pass the power of "
+            "the path-norm, such as `p=2`."
         )
     call, example = network_call(network), example_of(network, input_shape)
     reader = Reader(p, call.sum_dtype, edgewise=False)

@@ -4,9 +4,11 @@ import abc
 from typing import Any
 
 import equinox as eqx
+import jax
 import numpy as np
 from jaxtyping import Array, Float, PyTree
 
+from .. import _checks
 from .._types import Matrix, Scalar, Vector
 
 
@@ -42,3 +44,15 @@ class AbstractParametrization(eqx.Module):
     @abc.abstractmethod
     def velocity(self, theta: Any, generator: Matrix | Vector) -> Any:
         r"""$d\theta/dt$ where the generator is $A^*(r)$; minus the gradient that `descend` uses."""
+
+    def underflows(self, theta: Any) -> bool:
+        """Whether a part of the start is zero throughout, from which no step leads away.
+
+        Args:
+            theta: the start, from a positive alpha.
+
+        Returns:
+            True if so. False where it is traced.
+        """
+        leaves = (_checks.concrete(leaf) for leaf in jax.tree.leaves(theta))
+        return any(leaf is not None and not np.any(leaf) for leaf in leaves)

@@ -49,7 +49,8 @@ def excess(found: "Limit | xarray.Dataset") -> "Figure":
         )
     heights = ladder.nuclear_norms / bound - 1
     # Rounding of the trace itself, where the solver claims less.
-    errors = np.fmax(ladder.errors / bound, 1e-15)
+    with np.errstate(invalid="ignore"):
+        errors = np.fmax(ladder.errors / bound, 1e-15)
     errors = np.where(np.isfinite(errors), errors, np.nan)
     resolved = heights > errors
     with figure() as (drawn, axes):

@@ -108,10 +108,13 @@ def log10_eigenvalues(sol: Solution) -> Float[np.ndarray, " n"]:
 
     Returns:
         Shape (n,). Where the solver did not carry logarithms, eigenvalues below the rounding of
-        the largest are nan: floats do not resolve them.
+        the largest are nan: floats do not resolve them. So are those that have fallen below the
+        tenth power of alpha: they shrink for as long as the flow runs.
     """
     if sol.log_eigenvalues is not None:
-        return np.asarray(sol.log_eigenvalues, dtype=float) / math.log(10)
+        values = np.asarray(sol.log_eigenvalues, dtype=float) / math.log(10)
+        lowest = 10 * min(float(sol.log10_alpha), -3.0)
+        return np.where(values >= lowest, values, np.nan)
     X = np.asarray(sol.X, dtype=float)
     values = np.linalg.eigvalsh((X + X.T) / 2)
     floor = len(values) * float(np.finfo(sol.X.dtype).eps) * np.max(np.abs(values), initial=0.0)

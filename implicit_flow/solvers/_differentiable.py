@@ -10,7 +10,7 @@ from ._derivative import History, push_forward
 from ._path import Inputs, Path
 from ._radau import ResidualRadau
 from ._record import empty_record
-from ._refinement import Refined
+from ._refinement import Refined, perturb_data
 from ._run import Goal, RunState, fill_saved, run
 from ._start import start
 
@@ -109,6 +109,9 @@ def _differentiable_path_jvp(primals, tangents):
 def _replay(
     inputs: Inputs, path: Path, solver: ResidualRadau, goal: Goal, refined: Refined
 ) -> History:
+    # The very run: with the data as they were changed for it.
+    changed = perturb_data(inputs.term, inputs.frame, refined.perturbation)
+    inputs = eqx.tree_at(lambda i: (i.term, i.frame), inputs, changed)
     begin = start(inputs.term, inputs.frame, inputs.log_alpha)
     same = eqx.tree_at(lambda g: g.tolerance, goal, refined.tolerance)
     record = empty_record(begin.graded, begin.force, solver.recorded_steps)

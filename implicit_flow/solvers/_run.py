@@ -24,6 +24,9 @@ _DIVERGED = 7.0
 # Relative residual, in units of rounding, at which a step that fails has nothing left to resolve.
 _ROUNDING = 1e5
 _MAX_JUMPS = 200
+# Lowest eigenvalue of A*(r) at a stationary point, as a share of the largest there or at the
+# start: one that is further below zero grows in the end, however slowly.
+_SADDLE, _SADDLE_ROUNDINGS = 1e-8, 200.0
 _PROPAGATOR_SHARE = 50.0
 # After so many Newton iterations with a frozen matrix its own Jacobian is the cheaper one; it is
 # then kept for a number of steps, and for longer each time.
@@ -168,7 +171,10 @@ def first_state(
     count = jnp.zeros((), jnp.int32)
     dual = -time * begin.force
     tiny = jnp.finfo(dtype).tiny
-    step = 1.0 / jnp.maximum(jnp.maximum(begin.largest, jnp.linalg.norm(force) * tiny), tiny)
+    matrix = NewtonMatrix.build(term, factor)
+    # A start far above its targets falls at rates that A*(r(0)) knows nothing of.
+    changed = begin.largest + jnp.linalg.norm(term.adjoint(force - begin.force))
+    step = 1.0 / jnp.maximum(jnp.maximum(changed, matrix.eigenvalues[-1]), tiny)
     return RunState(
         time=time,
         step=jnp.minimum(step, jnp.maximum(goal.t1 - time, 0.0)),
@@ -176,7 +182,7 @@ def first_state(
         factor=factor,
         force=force,
         dual=dual,
-        matrix=NewtonMatrix.build(term, factor),
+        matrix=matrix,
         stale=jnp.zeros((), bool),
         hard=count,
         patience=count + _PATIENCE,
@@ -259,6 +265,10 @@ def _advance(
     finite = jnp.all(jnp.isfinite(factor))
     resting = at_rest(window, time, factor, rates.reachable, goal.drift) & jnp.isinf(goal.t1)
     fits = relative_residual(term, factor) <= goal.residual
+    least = max(_SADDLE, _SADDLE_ROUNDINGS * float(jnp.finfo(dtype).eps))
+    settled = window.force_constant & (
+        -rates.reachable <= least * jnp.maximum(rates.highest, begin.largest)
+    )
     small = jnp.sum(factor**2) <= goal.vanished
     shrinking = jnp.linalg.norm(factor) <= jnp.linalg.norm(state.factor)
     weakly_stable = begin.lowest >= -1e3 * jnp.finfo(dtype).eps * begin.largest
@@ -314,7 +324,7 @@ def _advance(
             + (state.stale & enabled).astype(jnp.int32),
         ),
         arrived=state.arrived | (accept & (last | (resting & fits))) | exhausted,
-        stationary=state.stationary | (accept & resting & ~fits & window.force_constant),
+        stationary=state.stationary | (accept & resting & ~fits & settled),
         vanished=state.vanished | (accept & small & shrinking & weakly_stable & jnp.isinf(goal.t1)),
         diverges=state.diverges | (accept & diverged & jnp.isinf(goal.t1)),
         failed=state.failed | ~finite | (enabled & stalled) | ~jnp.isfinite(proposed),

@@ -1,10 +1,15 @@
 """What an integration of a congruence flow returns."""
 
 import equinox as eqx
+import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from .._results import RESULTS
-from ..linalg import GradedFactor
+from ..linalg import GradedFactor, log_singular_values
+
+
+# Rotations go through all pairs of directions.
+_LARGEST_SPECTRUM = 128
 
 
 class CongruenceSolution(eqx.Module):
@@ -53,6 +58,19 @@ class CongruenceSolution(eqx.Module):
     def X(self) -> Float[Array, "n n"]:
         """The matrix X at the end."""
         return self.graded.matrix
+
+    @property
+    def log_eigenvalues(self) -> Float[Array, " n"] | None:
+        """Natural logarithms of the eigenvalues of X, increasing; None where n is above 128.
+
+        Those that are zero are -inf. They are not differentiated.
+        """
+        n = self.graded.basis.shape[0]
+        if n > _LARGEST_SPECTRUM:
+            return None
+        values = 2 * log_singular_values(self.graded)
+        missing = jnp.full((n - values.shape[0],), -jnp.inf, values.dtype)
+        return jnp.concatenate([missing, values])
 
     @property
     def factors(self) -> Float[Array, "k n p"]:

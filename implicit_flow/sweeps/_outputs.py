@@ -93,7 +93,7 @@ def describe_returned(
     variables: list[Variable] = []
     result_position, enumeration = None, None
     for position, (path, leaf) in enumerate(leaves):
-        name = ".".join(_text(key) for key in path) or "value"
+        name = ".".join(part_name(key) for key in path) or "value"
         if isinstance(leaf, Item):
             if enumeration is not None:
                 raise ValueError(
@@ -126,7 +126,15 @@ def describe_returned(
     return Returned(tuple(variables), result_position, enumeration)
 
 
-def _text(key: Any) -> str:
+def part_name(key: Any) -> str:
+    """The text of one step of a path into a pytree.
+
+    Args:
+        key: as in the paths of `jax.tree_util`.
+
+    Returns:
+        A key, a field's name, or a number.
+    """
     for attribute in ("key", "name", "idx"):
         if hasattr(key, attribute):
             return str(getattr(key, attribute))

@@ -14,6 +14,7 @@ from jax.extend import core
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from ._axes import GridAxis, accepts_key
+from ._outputs import part_name
 from ._strategy import AbstractStrategy
 
 
@@ -58,10 +59,21 @@ def trace_cell(
     def of_cell(values, key):
         keyword = {"key": key} if takes_key else {}
         returned = function(**dict(zip(names, values, strict=True)), **fixed, **keyword)
-        return jax.tree.map(jnp.asarray, returned)
+        return jax.tree_util.tree_map_with_path(_as_array, returned)
 
     program, shapes = jax.make_jaxpr(of_cell, return_shape=True)(scalars, key)
     return TracedCell(names, takes_key, program, shapes)
+
+
+def _as_array(path: Any, leaf: Any) -> Any:
+    try:
+        return jnp.asarray(leaf)
+    except (TypeError, ValueError):
+        name = ".".join(part_name(part) for part in path) or "value"
+        raise ValueError(
+            f"Argument `function` must return numbers, but returns {leaf!r} as {name!r}. Leave it "
+            "out, or return a number for it."
+        ) from None
 
 
 def _run_chunk(cell: TracedCell, width: int, columns, ids, count):
@@ -78,7 +90,9 @@ def _run_chunk(cell: TracedCell, width: int, columns, ids, count):
         values = [lax.dynamic_slice_in_dim(column, start, width) for column in columns]
         halves = lax.dynamic_slice_in_dim(ids, start, width)
         if width == 1:
-            rows = [leaf[None] for leaf in one([value[0] for value in values], halves[0])]
+            row = one([value[0] for value in values], halves[0])
+            # A constant comes back as a Python number.
+            rows = [jnp.asarray(leaf)[None] for leaf in row]
         else:
             rows = jax.vmap(one)(values, halves)
         return [

@@ -101,6 +101,7 @@ def sweep(
         >>> ds["height"].dims
         ('x', 'depth')
     """
+    _check_kinds(mesh=mesh, strategy=strategy, outputs=outputs, store=store)
     placement = place(mesh, threads)
     strategy = strategy or default_strategy(placement.platform)
     traced = study(
@@ -124,6 +125,27 @@ def sweep(
         reporter.close()
     dataset = keeper.dataset()
     return dataset.load() if dataset.nbytes <= _LOADED_BYTES else dataset
+
+
+_KINDS: dict[str, tuple[Any, str, str]] = {
+    "mesh": (Mesh, "a jax.sharding.Mesh", "Leave it out to use all devices."),
+    "strategy": (AbstractStrategy, "Loop() or Lanes()", "Both are in implicit_flow.sweeps."),
+    "outputs": (Mapping, "a mapping from names to Output", 'Pass {"gap": Output(units="")}.'),
+    "store": ((str, os.PathLike), "a path", 'Pass for example "runs/gap.zarr".'),
+}
+
+
+def _check_kinds(**given: Any) -> None:
+    for name, value in given.items():
+        kind, must, cure = _KINDS[name]
+        if value is not None and not isinstance(value, kind):
+            raise TypeError(f"Argument `{name}` must be {must}, but is {value!r}. {cure}")
+    for name, output in (given.get("outputs") or {}).items():
+        if not isinstance(output, Output):
+            raise TypeError(
+                f'Argument `outputs["{name}"]` must be an Output, but is {output!r}. '
+                f"Pass Output(description=...)."
+            )
 
 
 def _in_memory(

@@ -113,6 +113,15 @@ def test_the_path_in_time(planted, t):
     np.testing.assert_allclose(np.asarray(X), expected, atol=3e-9 if t else 1e-10)
 
 
+def test_the_path_past_a_late_escape():
+    # At t = 199 a first step of the solver overshot to x = inf, and no smaller one was accepted.
+    spectra = np.zeros((1, 8))
+    spectra[0, :2] = 2, 1
+    problem = imf.Problem(DiagonalMeasurement(spectra), [1.0])
+    X = single_measurement(problem, log10_alpha=-300, t=1.15 * 300 * math.log(10) / 4)
+    np.testing.assert_allclose(np.trace(X), 0.5, rtol=1e-12)
+
+
 def test_vectors_of_depth_two_follow_the_same_path(planted):
     problem = imf.Problem(DiagonalMeasurement(planted.measurement.spectra), planted.targets)
     start = np.array([1.0, 0.8, 1.2, 0.9, 1.1])

@@ -298,3 +298,20 @@ def test_verdicts_on_planted_problems(seed, kind, m, rank, mixed):
     # Somewhere else than at the targets: never a proof that nothing fits.
     away = certify(problem, X + np.eye(4))
     assert away.verdict in {"not fitted", "minimal", "not minimal", "undecided"}
+
+
+@pytest.mark.parametrize("scale", [1e300, 1e-300])
+def test_what_overflows_proves_nothing(scale):
+    """A huge X makes a huge residual, whose products once passed for a proof."""
+    stack = np.array([[[2, 1, 0], [1, 1, 0], [0, 0, 1]], [[0, 1, 1], [1, 0, 0], [1, 0, 3]]], float)
+    problem = imf.Problem(imf.measurements.DenseMeasurement(stack), np.array([4.0, 3.0]))
+    found = imf.certify(problem, scale * np.eye(3))
+    assert found.verdict == "not fitted"
+    assert found.dual_bound <= 1.674316024366309 * (1 + 1e-12)
+
+
+def test_a_measurement_of_nothing_contradicts_its_target():
+    problem = imf.Problem(imf.measurements.DenseMeasurement(np.zeros((2, 3, 3))), np.ones(2))
+    found = imf.certify(problem, np.eye(3))
+    assert found.verdict == "infeasible targets"
+    assert problem.targets @ found.contradiction < 0

@@ -21,8 +21,14 @@ NAMES = experiments.names()
 
 @pytest.fixture(autouse=True)
 def _as_users_run_it():
-    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
-        yield
+    # For all threads: the command line runs an experiment in one of its own.
+    changes = {"jax_numpy_dtype_promotion": "standard", "jax_numpy_rank_promotion": "allow"}
+    before = {name: getattr(jax.config, name) for name in changes}
+    for name, value in changes.items():
+        jax.config.update(name, value)
+    yield
+    for name, value in before.items():
+        jax.config.update(name, value)
     jax.clear_caches()
 
 
@@ -52,6 +58,13 @@ def test_a_module_offers_what_the_page_says(name):
     for fact in (module.CLAIM, module.HYPOTHESES, module.SOURCE):
         assert isinstance(fact, str)
         assert fact.endswith(".")
+    # What the list and the pages read without importing the module.
+    assert experiments.facts(name) == {
+        "summary": module.__doc__.partition("\n")[0],
+        "claim": module.CLAIM,
+        "hypotheses": module.HYPOTHESES,
+        "source": module.SOURCE,
+    }
     assert list(module.SETTINGS) == ["tiny", "quick", "full"]
     parameters = inspect.signature(module.run).parameters
     assert parameters["setting"].default == "quick"
@@ -113,17 +126,34 @@ assert not {"jax", "numpy", "matplotlib", "xarray"} & set(sys.modules)
     assert all(line.endswith(experiments.summary(line.split()[0])) for line in lines)
 
 
-def test_refusals():
+def test_refusals(tmp_path):
     for arguments, said in (
-        (("path-sgd-rn",), "Did you mean `path-sgd-rnn`?"),
+        (("path-sgd-rn",), "Did you mean `path-sgd-rnn`"),
         (("zzz",), "`implicit-flow experiments list` shows all of them"),
         (("network-size", "--set", "seedz=2"), "Did you mean seeds?"),
         (("network-size", "--set", "width"), "be NAME=VALUE"),
         (("network-size", "--quick", "--full"), "be given once"),
+        (("network-size", "--set", "seeds=0"), "`seeds` must be at least 1, but is 0"),
+        (("network-size", "--set", "seeds=1.5"), "`seeds` must be an integer, but is 1.5"),
+        (("network-size", "--set", "widths=(8, 0)"), "hold at least 1, but is (8, 0)"),
+        (("network-size", "--set", "widths=wide"), "`widths` must be an integer, but is 'wide'"),
+        (("network-size", "--set", "widths=()"), "hold at least one value"),
+        (("network-size", "--set", "data=digit"), "be digits, mnist or cifar10"),
+        (("network-size", "--set", "data=mnist"), "name the folder with mnist"),
+        (("network-size", "--seed", "-1"), "`--seed` must be at least 0, but is -1"),
+        ((), "`NAME` must be given, unless --all is"),
+        (("network-size", "--all"), "`NAME` must be left out with --all"),
+        (("--all", "--set", "seeds=2"), "`--set` must belong to one experiment"),
+        (("network-size", "--jobs", "2"), "`--jobs` must come with --all"),
+        (("--all", "--jobs", "0"), "`--jobs` must be at least 1, but is 0"),
+        (("--all", "--out", __file__), "name a folder, but"),
+        (("--all", "--out", str(Path(__file__).parent)), "name a folder that does not exist yet"),
     ):
-        done = command("run", *arguments)
+        # An option that is given twice counts the last time: refused or not, nothing lands here.
+        done = command("run", "--out", tmp_path / "out", *arguments)
         assert done.exit_code == 2, done.output
         assert said in " ".join(done.stderr.split())
+        assert list(tmp_path.iterdir()) == []
     with pytest.raises(AttributeError, match="has no attribute 'path_sgd_rn'"):
         experiments.path_sgd_rn  # noqa: B018
     with pytest.raises(ValueError, match="one of holds, fails, undecided"):

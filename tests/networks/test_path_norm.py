@@ -418,9 +418,17 @@ def test_zero_network_has_norm_zero_and_a_finite_gradient():
     assert all(bool(jnp.all(g == 0)) for g in jax.tree.leaves(gradient))
 
 
-def test_power_below_one_is_refused():
-    with pytest.raises(ValueError, match="Argument `p` must be at least 1"):
-        path_norm(fixture_network(), p=0.5)
+@pytest.mark.parametrize("p", [0.5, float("inf"), float("nan")])
+def test_power_must_be_at_least_one_and_finite(p):
+    with pytest.raises(ValueError, match="Argument `p` must be at least 1 and finite"):
+        path_norm(fixture_network(), p=p)
+
+
+def test_a_network_that_raises_whatever_it_likes_is_refused():
+    """BatchNorm without a state raises an AttributeError from deep inside."""
+    network, _ = eqx.nn.make_with_state(eqx.nn.BatchNorm)(4, "batch", mode="batch")
+    with pytest.raises(ValueError, match=r"the call fails \(.*Error: .*wrap a network"):
+        path_norm(network, input_shape=(4,))
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(jnp.float32, 1e-6), (jnp.bfloat16, 2e-2)])

@@ -48,7 +48,12 @@ CALLS = {
     "flows.HadamardFlow": "depth",
     "flows.SignedHadamardFlow": "depth",
     "flows.DeepFlow": "depth",
+    "flows.MirrorFlow": "potential",
     "flows.SteeredFlow": "steering",
+    "flows.potentials.Quadratic": "",
+    "flows.potentials.Entropy": "",
+    "flows.potentials.Hypentropy": "beta",
+    "flows.potentials.PNorm": "p",
     "simulate": (
         "problem, flow, *, alpha, log10_alpha, init, t1, solver, rtol, saveat, max_steps, adjoint, "
         "progress, throw"
@@ -64,6 +69,9 @@ CALLS = {
     "convex.min_frobenius": "problem",
     "convex.min_l1": "problem",
     "convex.min_l2": "problem",
+    "convex.trace_norm": "W",
+    "convex.weighted_trace_norm": "W, p, q",
+    "convex.max_norm": "W",
     "convex.dual_bound": "problem, nu",
     "convex.duality_gap": "problem, X, nu",
     "closed_forms.single_measurement": "problem, *, alpha, log10_alpha, init, t",
@@ -73,6 +81,23 @@ CALLS = {
     "closed_forms.signed_hadamard": "problem, *, alpha, log10_alpha, init, t, depth",
     "closed_forms.linear": "problem, *, alpha, log10_alpha, init, t",
     "closed_forms.full_observation": "problem, *, alpha, log10_alpha, init, t",
+    "recovery.spectral_start": "problem, rank",
+    "recovery.random_start": "problem, rank, *, key",
+    "recovery.gradient_descent": "problem, start, *, rtol, num_steps, noise, key",
+    "recovery.alternating_minimization": "problem, start, *, rtol, num_steps",
+    "recovery.isometry": "measurement, rank, *, key, scale, num_starts, num_steps",
+    "landscape.Sensing": "problem, rank",
+    "landscape.Completion": "problem, rank, *, row_bound, weight",
+    "landscape.PrincipalComponents": "matrix, rank",
+    "landscape.PhaseRetrieval": "problem",
+    "landscape.Synchronization": "matrix, rank",
+    "landscape.DeepLinear": "matrix, depth",
+    "landscape.find_critical_points": "objective, starts, *, minimum, tolerance, num_steps",
+    "landscape.hessian": "objective, point",
+    "landscape.min_eigenvalue": "objective, point",
+    "landscape.gradient_descent": (
+        "objective, start, *, num_steps, goal, gradient_tolerance, noise, infimum, key"
+    ),
     "solvers.ResidualRadau": "",
     "sweep": "function, axes, *, static, store, chunk_size, mesh, resume, progress",
     "networks.path_norm": "network, p, *, input_shape",
@@ -102,6 +127,15 @@ ATTRIBUTES = {
         "verdict"
     ),
     "convex.ConvexSolution": "X dual value gap",
+    "convex.MatrixNorm": "value lower_bound gap U V dual row_weights column_weights",
+    "recovery.Recovered": "X misfit num_steps",
+    "recovery.Isometry": "lower upper smallest largest X_smallest X_largest spread scaled_lower",
+    "landscape.CriticalPoints": (
+        "points values gradient_norms min_eigenvalues max_eigenvalues counts kinds num_starts "
+        "num_lost"
+    ),
+    "landscape.Eigenpair": "value vector residual",
+    "landscape.Descent": "point value gradient_norm num_steps",
 }
 
 # Names that are neither called nor looked into here.
@@ -111,7 +145,15 @@ OTHERS = ["__version__", "RESULTS", "AbstractLoss", "AbstractFlow", "plotting"]
 FAMILIES = {
     "AbstractMeasurement": ["Dense", "Entry", "RankOne", "Diagonal", "Commuting", "Function"],
     "AbstractLoss": ["Squared", "WeightedSquared", "Huber", "LogCosh", "Logistic", "Exponential"],
-    "AbstractFlow": ["Factor", "Matrix", "Euclidean", "Hadamard", "SignedHadamard", "Deep"],
+    "AbstractFlow": [
+        "Factor",
+        "Matrix",
+        "Euclidean",
+        "Hadamard",
+        "SignedHadamard",
+        "Deep",
+        "Mirror",
+    ],
 }
 SUFFIX = {"AbstractMeasurement": "Measurement", "AbstractLoss": "", "AbstractFlow": "Flow"}
 HOME = {"AbstractMeasurement": "measurements", "AbstractLoss": "losses", "AbstractFlow": "flows"}

@@ -66,6 +66,17 @@ def _signed(t: float, w: np.ndarray) -> np.ndarray:
     return np.concatenate([-g * u, g * v])
 
 
+def _entropic(t: float, theta: np.ndarray) -> np.ndarray:
+    return -ROWS.T @ (ROWS @ np.exp(theta) - VALUES)
+
+
+BETA = 0.02
+
+
+def _hyperbolic(t: float, theta: np.ndarray) -> np.ndarray:
+    return -ROWS.T @ (ROWS @ (BETA * np.sinh(theta)) - VALUES)
+
+
 def _steering(t: Any) -> Any:
     return jnp.stack([jnp.cos(t), -0.5 + 0.3 * jnp.sin(2 * t)])
 
@@ -131,6 +142,20 @@ SYSTEMS = {
         lambda a: np.sqrt(a) * np.ones(6),
         _signed,
         lambda w: np.diag(w[:3] ** 2 - w[3:] ** 2),
+    ),
+    "mirror, entropy": System(
+        flows.MirrorFlow(flows.potentials.Entropy()),
+        vector_problem(),
+        lambda a: np.log(a) * np.ones(3),
+        _entropic,
+        lambda theta: np.diag(np.exp(theta)),
+    ),
+    "mirror, hypentropy": System(
+        flows.MirrorFlow(flows.potentials.Hypentropy(BETA)),
+        vector_problem(),
+        lambda a: np.zeros(3),
+        _hyperbolic,
+        lambda theta: np.diag(BETA * np.sinh(theta)),
     ),
     "steered": System(
         flows.SteeredFlow(_steering),

@@ -5,6 +5,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from hypothesis import given, settings, strategies as st
+from reference import scipy_end
 
 import implicit_flow as imf
 from implicit_flow import RESULTS
@@ -98,6 +100,146 @@ def test_lanes_are_what_a_loop_computes(solve):
         one = run(value)
         np.testing.assert_allclose(lanes.X[index], one.X, atol=1e-11)
         assert lanes.stats["num_steps"][index] == one.stats["num_steps"]
+
+
+def distance(X, Y):
+    return np.linalg.norm(np.asarray(X) - Y) / np.linalg.norm(Y)
+
+
+# Found by random search. The first two: runs at two tolerances agree to a third of their error,
+# by chance. The third starts a thousand times above its targets, and the first step decides.
+BY_CHANCE = [
+    (
+        [[[1, 0, 0], [0, 2, 1], [0, 1, 1]], [[1, -1, 1], [-1, 0, 0], [1, 0, -1]]],
+        (544.162632, 537.824532),
+        -5.911340111215125,
+    ),
+    (
+        [
+            [[0.30283156, -0.85000394, -0.33535143], [-0.85000394, -0.15379843, 0.3830352]]
+            + [[-0.33535143, 0.3830352, 0.44552123]],
+            [[-3.02392701, 5.18617108, -1.30709014], [5.18617108, 9.39106888, -1.0731657]]
+            + [[-1.30709014, -1.0731657, 1.14673063]],
+        ],
+        (0.0457348749669994, -0.0012365891828343),
+        -6.082264050086319,
+    ),
+    (
+        [[[2, 0, 0], [0, 2, 0], [0, 0, 0]], [[1, 0, -1], [0, -1, 0], [-1, 0, 1]]],
+        (6.27796e-6, 1.27301e-6),
+        -2.625052563435675,
+    ),
+]
+
+
+@pytest.mark.parametrize(("stack", "targets", "log10_alpha"), BY_CHANCE)
+def test_the_estimate_is_honest_where_runs_agree_by_chance(solve, stack, targets, log10_alpha):
+    stack, targets = np.array(stack, float), np.array(targets)
+    sol = solve(stack, targets, log10_alpha)
+    rate = np.linalg.norm(targets) * np.linalg.norm(stack)
+    exact = scipy_end(stack, targets, log10_alpha, end=1e6 / rate)
+    # 1e-9: the reference's own error.
+    assert distance(sol.X, exact) <= float(sol.error_estimate) + 1e-9
+    assert float(sol.error_estimate) <= 1e-6
+
+
+@pytest.mark.parametrize("small", [7e-3, 1e-4, 1e-6])
+def test_a_direction_that_grows_slowly_is_waited_for(solve, small):
+    """Two entries of a diagonal: each follows a logistic equation of its own."""
+    stack = np.zeros((2, 3, 3))
+    stack[0, 1, 1] = stack[1, 2, 2] = 1.0
+    sol = solve(stack, (6.0, small), -8.8)
+    assert sol.result == RESULTS.successful
+    np.testing.assert_allclose(jnp.diagonal(sol.X), [10**-8.8, 6.0, small], atol=6e-6 * 1e-2)
+
+
+@pytest.mark.parametrize("gap", [1e-2, 1e-5, 1e-9])
+def test_nearly_equal_top_eigenvalues(solve, gap):
+    matrix = np.diag([1.0, 1.0 - gap, 0.3])
+    for log10_alpha in (-12.0, -100.0):
+        # Given twice, which is a change of the clock only.
+        sol = solve(np.stack([matrix, matrix]), (1.0, 1.0), log10_alpha)
+        once = imf.Problem(imf.measurements.DenseMeasurement(matrix[None]), np.ones(1))
+        exact = imf.closed_forms.single_measurement(once, log10_alpha=log10_alpha)
+        assert sol.result == RESULTS.successful
+        # 1e-12: rounding of the closed form.
+        assert distance(sol.X, exact) <= float(sol.error_estimate) + 1e-12
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_commuting_matrices_stored_dense_are_reported_as_ill_conditioned(solve, seed):
+    """At tiny alpha their rounding decides which way X turns: half of the time, by one sign."""
+    rng = np.random.default_rng(seed)
+    Q, _ = np.linalg.qr(rng.normal(size=(3, 3)))
+    spectra = np.array([[1.0, 0.8, -0.3], [-0.4, 1.0, 0.6]])
+    x = np.array([0.5, 1.0, 0.0])
+    stack = np.einsum("ik,mk,jk->mij", Q, spectra, Q)
+    stack = (stack + stack.transpose(0, 2, 1)) / 2
+    dense = solve(stack, spectra @ x, -100.0)
+    structured = imf.measurements.CommutingMeasurement(Q, spectra)
+    problem = imf.Problem(structured, spectra @ x)
+    exact = imf.closed_forms.commuting(problem, log10_alpha=-100.0)
+    assert distance(dense.X, exact) <= float(dense.error_estimate)
+    assert dense.result == RESULTS.ill_conditioned
+
+
+def _random_instance(seed):
+    """Generic, duplicated, rank-one, integer and badly scaled measurements; all sizes of y."""
+    rng = np.random.default_rng(seed)
+    half = rng.normal(size=(2, 3, 3))
+    stack = (half + half.transpose(0, 2, 1)) / 2
+    kind = rng.integers(6)
+    if kind == 1:
+        stack[1] = stack[0]
+    elif kind == 2:
+        vectors = rng.normal(size=(2, 3))
+        stack = np.einsum("mi,mj->mij", vectors, vectors)
+    elif kind == 3:
+        stack = np.round(2 * stack) / 2
+    elif kind == 4:
+        stack[1] *= 10.0 ** rng.uniform(-3, 3)
+    rank = rng.integers(1, 4)
+    root = rng.normal(size=(3, rank))
+    targets = np.einsum("mij,ik,jk->m", stack, root, root)
+    if rng.random() < 0.3:
+        targets = rng.normal(size=2)
+    size, scale = 10.0 ** rng.choice([0.0, rng.uniform(-8, 8)], size=2)
+    log10_alpha = rng.uniform(-9, -1) + np.log10(scale / size)
+    return size * stack, scale * targets, log10_alpha
+
+
+def _held_to_scipy(solve, seed):
+    stack, targets, log10_alpha = _random_instance(seed)
+    sol = solve(stack, targets, log10_alpha)
+    assert np.all(np.isfinite(sol.X))
+    answers = (RESULTS.successful, RESULTS.stationary, RESULTS.vanished, RESULTS.norm_diverges)
+    warnings = (RESULTS.tolerance_not_met, RESULTS.ill_conditioned)
+    assert any(bool(sol.result == item) for item in answers + warnings)
+    if bool(sol.result == RESULTS.norm_diverges) or not np.any(stack):
+        return
+    end = float(sol.time)
+    if not 0 < end < 1e15 * np.linalg.norm(targets) / np.linalg.norm(stack) + 1e300:
+        return
+    exact = scipy_end(stack, targets, log10_alpha, end=2 * end)
+    if bool(sol.result == RESULTS.vanished):
+        predicted = np.einsum("mij,ij->m", stack, exact)
+        assert np.linalg.norm(predicted) <= 1e-6 * np.linalg.norm(targets)
+        return
+    # 1e-8: the reference's own error.
+    assert distance(sol.X, exact) <= float(sol.error_estimate) + 1e-8
+
+
+@settings(max_examples=25, derandomize=True, deadline=None)
+@given(seed=st.integers(0, 2**31))
+def test_random_instances_end_where_scipy_says(solve, seed):
+    _held_to_scipy(solve, seed)
+
+
+@pytest.mark.long
+@settings(max_examples=400, deadline=None)
+@given(seed=st.integers(0, 2**31))
+def test_many_random_instances_end_where_scipy_says(solve, seed):
+    _held_to_scipy(solve, seed)
 
 
 @pytest.mark.parametrize(("t1", "first"), [(1e2, 7.85455291), (1e3, 17.90018161)])

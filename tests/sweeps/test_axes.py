@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from implicit_flow import sweeps
+from implicit_flow.sweeps._sweep import _check_kinds
 
 
 def total(a, b=0.0, **others):
@@ -121,6 +122,7 @@ def test_integers_stay_integers():
         (lambda a: {"a": a}, r"'a' is also the name of an axis"),
         (lambda a: {"result": a}, r"must not return an array named 'result'"),
         (lambda a: {"x/y": a}, r"names without '/'"),
+        (lambda a: {"k": "text"}, r"must return numbers, but returns 'text' as 'k'"),
         (lambda a: {"k": jax.random.key(0)}, r"must return numbers, but `k` is key"),
         (lambda a: {"k": a.astype(jnp.bfloat16)}, r"must return numbers, but `k` is bfloat16"),
     ],
@@ -196,3 +198,29 @@ def test_an_axis_named_as_a_dimension_that_is_named_by_default():
 def test_chunk_size_must_be_positive(chunk_size):
     with pytest.raises(ValueError, match=r"`chunk_size` must be a positive integer"):
         sweeps.sweep(total, {"a": [1.0]}, chunk_size=chunk_size, progress=False)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"mesh": "all"}, r"`mesh` must be a jax.sharding.Mesh, but is 'all'"),
+        ({"strategy": "vmap"}, r"`strategy` must be Loop\(\) or Lanes\(\), but is 'vmap'"),
+        ({"store": 3}, r"`store` must be a path, but is 3"),
+        ({"outputs": {"total": "m"}}, r'`outputs\["total"\]` must be an Output, but is \'m\''),
+    ],
+)
+def test_kinds_of_options(options, message):
+    # Not through the door: while tests run, the check of its annotations comes first.
+    with pytest.raises(TypeError, match=message):
+        _check_kinds(**options)
+
+
+@pytest.mark.parametrize("strategy", [sweeps.Loop(), sweeps.Lanes()])
+def test_a_function_may_return_constants(strategy):
+    def constant(a):
+        return {"same": 3.0, "flag": True, "kind": 2}
+
+    ds = sweeps.sweep(constant, {"a": [1.0, 2.0]}, strategy=strategy, progress=False)
+    assert ds["same"].values.tolist() == [3.0, 3.0]
+    assert ds["flag"].values.tolist() == [True, True]
+    assert ds["kind"].dtype == np.int64

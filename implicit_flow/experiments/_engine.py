@@ -1,0 +1,38 @@
+"""The solvers that an experiment may be asked to use, by name."""
+
+from typing import Any
+
+import diffrax
+
+from .. import _checks
+from ..solvers import ResidualRadau
+
+
+_ENGINES = {
+    "radau": ResidualRadau,
+    "dopri8": diffrax.Dopri8,
+    "kvaerno5": diffrax.Kvaerno5,
+}
+
+
+def engine(name: str) -> Any:
+    """A solver by its name.
+
+    Args:
+        name: "radau" is the library's own; "dopri8" (explicit) and "kvaerno5" (implicit) compile in
+            half of the time, and rounding spoils what they find at alphas below some 1e-12.
+
+    Returns:
+        The solver.
+
+    Raises:
+        ValueError: another name.
+
+    Example:
+        >>> from implicit_flow.experiments._engine import engine
+        >>> type(engine("radau")).__name__
+        'ResidualRadau'
+    """
+    if name not in _ENGINES:
+        _checks.refuse("engine", f"be one of {', '.join(_ENGINES)}", f"is {name!r}")
+    return _ENGINES[name]()

@@ -1,0 +1,261 @@
+"""Instances of every model, and the census of their critical points."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from ..landscape import (
+    AbstractObjective,
+    Completion,
+    CriticalPoints,
+    DeepLinear,
+    PhaseRetrieval,
+    Sensing,
+    Synchronization,
+    find_critical_points,
+    gradient_descent,
+)
+from ..measurements import DenseMeasurement, RankOneMeasurement
+from ..problems import Problem, matrix_completion, phase_retrieval
+
+
+# Of the factor models: n and r, and the eigenvalues of the planted matrix.
+DIM, RANK = 4, 2
+SPECTRUM = (2.0, 1.0)
+
+
+class Census(NamedTuple):
+    """What was found on the instances of one model.
+
+    Attributes:
+        counts: kind -> number of distinct critical points, over all instances.
+        starts: random starts of gradient descent, over all instances.
+        trapped: how many of them ended above the minimum.
+        flattest: the largest of the negative smallest eigenvalues at strict saddles.
+    """
+
+    counts: dict[str, int]
+    starts: int
+    trapped: int
+    flattest: float
+
+
+def planted(key: Any) -> Float[np.ndarray, "n n"]:
+    """A random matrix of rank 2 and eigenvalues `SPECTRUM`.
+
+    Args:
+        key: of its eigenvectors.
+
+    Returns:
+        The matrix, shape (4, 4).
+    """
+    basis = np.linalg.qr(np.asarray(jax.random.normal(key, (DIM, RANK))))[0]
+    return basis @ np.diag(SPECTRUM) @ basis.T
+
+
+def measured(rows: Float[np.ndarray, "m k"], truth: Float[np.ndarray, "n n"]) -> Problem:
+    r"""Measurements in coordinates in which the Frobenius norm is Euclidean, with m = N of them.
+
+    Fewer are filled up with zeros, more are replaced by R of their QR decomposition, which keeps
+    $\|A(X)\|$: all instances have the same shapes, and share their programs.
+
+    Args:
+        rows: shape (m, N), N = n (n + 1) / 2.
+        truth: the planted matrix, shape (n, n).
+
+    Returns:
+        The problem.
+    """
+    n = truth.shape[0]
+    first, second = np.triu_indices(n)
+    size = len(first)
+    if len(rows) > size:
+        rows = np.asarray(np.linalg.qr(rows, mode="r"))
+    stack = np.zeros((size, n, n))
+    twice = np.where(first == second, 1.0, np.sqrt(2.0))
+    stack[: len(rows), first, second] = rows / twice
+    stack[: len(rows), second, first] = rows / twice
+    targets = np.einsum("kij,ij->k", stack, truth)
+    return Problem(DenseMeasurement(stack), targets, ground_truth=truth)
+
+
+def gaussian(count: int, truth: Float[np.ndarray, "n n"], key: Any) -> Problem:
+    r"""Gaussian measurements divided by $\sqrt m$, so that $E\|A(X)\|^2 = \|X\|_F^2$.
+
+    Args:
+        count: m.
+        truth: the planted matrix.
+        key: of the measurements.
+
+    Returns:
+        The problem.
+    """
+    size = truth.shape[0] * (truth.shape[0] + 1) // 2
+    rows = np.asarray(jax.random.normal(key, (count, size))) / np.sqrt(count)
+    return measured(rows, truth)
+
+
+def everything(truth: Float[np.ndarray, "n n"]) -> Problem:
+    """Full observation: principal components.
+
+    Args:
+        truth: the matrix.
+
+    Returns:
+        The problem.
+    """
+    return measured(np.eye(truth.shape[0] * (truth.shape[0] + 1) // 2), truth)
+
+
+def entries(key: Any) -> Problem:
+    """Seven of the ten entries on and above the diagonal of a planted matrix.
+
+    Args:
+        key: of the instance.
+
+    Returns:
+        The problem.
+    """
+    drawn = matrix_completion(DIM, RANK, 7, key=key)
+    stack = np.zeros((DIM * (DIM + 1) // 2, DIM, DIM))
+    stack[:7] = np.asarray(drawn.measurement.as_stack())
+    truth = planted(key)
+    targets = np.einsum("kij,ij->k", stack, truth)
+    return Problem(DenseMeasurement(stack), targets, ground_truth=truth)
+
+
+def _bounded(key: Any) -> Completion:
+    problem = entries(key)
+    longest = float(np.sqrt(np.max(np.diag(np.asarray(problem.ground_truth)))))
+    # Zero at the planted factor, as the theory has it.
+    return Completion(problem, RANK, row_bound=1.1 * longest)
+
+
+def _phases(count: int) -> Callable[[Any], PhaseRetrieval]:
+    def make(key: Any) -> PhaseRetrieval:
+        drawn: Any = phase_retrieval(3, 36, key=key)
+        # The mean over repeated measurements is that over the first: one shape for all counts.
+        again = np.arange(36) % count
+        vectors = np.asarray(drawn.measurement.vectors)[again]
+        return PhaseRetrieval(
+            Problem(RankOneMeasurement(vectors), np.asarray(drawn.targets)[again])
+        )
+
+    return make
+
+
+def _signs(sigma: float) -> Callable[[Any], Synchronization]:
+    def make(key: Any) -> Synchronization:
+        noise = np.asarray(jax.random.normal(key, (6, 6)))
+        noise = np.triu(noise, 1)
+        z = np.array([1.0, -1.0, 1.0, 1.0, -1.0, -1.0])
+        return Synchronization(np.outer(z, z) + sigma * (noise + noise.T))
+
+    return make
+
+
+# Model -> objective of a key, and the least value where it is known.
+MODELS: dict[str, tuple[Callable[[Any], AbstractObjective], float | None]] = {
+    "principal components": (lambda key: Sensing(everything(planted(key)), RANK), 0.0),
+    "sensing, m = 40 nr": (lambda key: Sensing(gaussian(320, planted(key), key), RANK), 0.0),
+    "sensing, m = nr": (lambda key: Sensing(gaussian(8, planted(key), key), RANK), 0.0),
+    "completion": (lambda key: Sensing(entries(key), RANK), 0.0),
+    "completion, regularized": (_bounded, 0.0),
+    "phase retrieval, m = 12 n": (_phases(36), 0.0),
+    "phase retrieval, m = 2 n": (_phases(6), 0.0),
+    "synchronization": (_signs(0.0), -36.0),
+    "synchronization, noisy": (_signs(2.0), None),
+    "deep linear, N = 2": (lambda key: DeepLinear(np.diag([2.0, 1.0]), 2), 0.0),
+    "deep linear, N = 3": (lambda key: DeepLinear(np.diag([2.0, 1.0]), 3), 0.0),
+}
+# Those for which a theorem excludes spurious minima, whatever the instance.
+NO_SPURIOUS = (
+    "principal components",
+    "synchronization",
+    "deep linear, N = 2",
+    "deep linear, N = 3",
+)
+
+
+@eqx.filter_jit
+def descend(objective: AbstractObjective, starts: Array, num_steps: Array) -> tuple[Array, Array]:
+    """Gradient descent from many starts.
+
+    Args:
+        objective: the objective.
+        starts: shape (s, ...).
+        num_steps: the largest number of tries.
+
+    Returns:
+        The ends, and their values.
+    """
+
+    def one(start: Array) -> tuple[Array, Array]:
+        end = gradient_descent(objective, start, num_steps=num_steps, gradient_tolerance=1e-9)
+        return end.point, end.value
+
+    # One after the other: a batch would take all lanes to the slowest.
+    return jax.lax.map(one, starts)
+
+
+def starts_for(objective: AbstractObjective, count: int, key: Any) -> Array:
+    """Gaussian starts of three sizes.
+
+    Args:
+        objective: whose shape they have.
+        count: how many.
+        key: of the draw.
+
+    Returns:
+        Shape (count, ...).
+    """
+    draw = jax.random.normal(key, (count, *objective.shape), objective.dtype)
+    sizes = jnp.array([0.3, 0.7, 1.2], draw.dtype)[jnp.arange(count) % 3]
+    return draw * sizes.reshape(count, *(1,) * len(objective.shape))
+
+
+def census(
+    name: str, instances: int, count: int, num_steps: int, *, key: Any
+) -> tuple[Census, list[CriticalPoints]]:
+    """Critical points and ends of descent on several instances of one model.
+
+    Args:
+        name: of the model.
+        instances: how many.
+        count: starts on each.
+        num_steps: of gradient descent.
+        key: of instances and starts.
+
+    Returns:
+        The census, and the points of each instance.
+    """
+    make, least = MODELS[name]
+    counts: dict[str, int] = {}
+    trapped, flattest, points = 0, -np.inf, []
+    for one in range(instances):
+        own = jax.random.fold_in(key, one)
+        objective = make(own)
+        starts = starts_for(objective, count, jax.random.fold_in(own, 1))
+        heights = np.asarray(jax.vmap(objective)(starts))
+        ends, values = descend(objective, starts, jnp.asarray(num_steps))
+        # Where the least value is not known it is the lowest that any start reached.
+        minimum = float(np.min(values)) if least is None else least
+        # Where descent ended is looked at too: what traps it is then named.
+        both = jnp.concatenate([starts, ends])
+        if isinstance(objective, DeepLinear):
+            # Critical at any depth; no search needs to find it.
+            both = both.at[0].set(0.0)
+        found = find_critical_points(objective, both, minimum=minimum)
+        level = 1e-4 * float(np.median(np.abs(heights)))
+        trapped += int(np.sum(np.asarray(values) > minimum + level))
+        for kind in found.kinds:
+            counts[kind] = counts.get(kind, 0) + 1
+        saddles = found.min_eigenvalues[found.of_kind("strict saddle")]
+        flattest = max([flattest, *map(float, saddles)])
+        points.append(found)
+    return Census(counts, instances * count, trapped, flattest), points

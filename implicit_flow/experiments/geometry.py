@@ -1,0 +1,372 @@
+"""Each geometry has a limit of its own: mirror flows, and steepest descent in three norms."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import diffrax
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from .. import _checks
+from .._descend import descend
+from .._simulate import simulate
+from ..convex import min_l1, min_l2
+from ..flows import FactorFlow, MirrorFlow
+from ..flows.potentials import Quadratic
+from ..measurements import CommutingMeasurement, DiagonalMeasurement
+from ..problems import Problem
+from ._divergences import geometries, nearest
+from ._double import require_float64
+from ._finish import finish
+from ._sizes import sizes
+from ._steepest import NORMS, smoothness, steepest_descent
+
+
+if TYPE_CHECKING:
+    import xarray
+    from matplotlib.figure import Figure
+
+
+CLAIM = (
+    "Mirror flow, and mirror descent with finite steps, end at the solution of A x = y of least "
+    "Bregman divergence from the start, whatever the potential. Steepest descent in a norm ends "
+    "at the solution of least norm for l2 only: coordinate descent (l1) and sign descent "
+    "(l-infinity) in general do not, not even with small steps. With commuting measurements the "
+    "factor flow is the mirror flow of the entropy on the eigenvalues, on half its clock."
+)
+HYPOTHESES = (
+    "Squared loss, consistent underdetermined targets, steps small enough to converge; norms: "
+    "start at 0."
+)
+SOURCE = "Gunasekar et al. (2018), Characterizing implicit bias in terms of optimization geometry."
+
+# `integrated`: the potentials whose flow is integrated; mirror descent is run for all of them.
+# `steps`: the steps of steepest descent, as shares of the longest that must descend.
+SETTINGS: dict[str, dict[str, Any]] = {
+    "tiny": {
+        "dim": 8,
+        "num_measurements": 3,
+        "instances": 2,
+        "powers": (1.5,),
+        "integrated": ("entropy",),
+        "steps": (1.0, 0.2),
+        "num_steps": 3000,
+    },
+    "quick": {
+        "dim": 20,
+        "num_measurements": 6,
+        "instances": 8,
+        "powers": (1.3, 1.5),
+        "integrated": ("entropy", "hypentropy", "1.5-norm"),
+        "steps": (1.0, 0.3, 0.1),
+        "num_steps": 10_000,
+    },
+    "full": {
+        "dim": 50,
+        "num_measurements": 15,
+        "instances": 30,
+        "powers": (1.1, 1.2, 1.5, 1.8),
+        "integrated": ("quadratic", "entropy", "hypentropy", "1.1-norm", "1.5-norm", "1.8-norm"),
+        "steps": (1.0, 0.1, 0.01, 0.001),
+        "num_steps": 200_000,
+    },
+}
+
+# The scales at which entropy and hypentropy start; the misfit at which an iteration has arrived,
+# and the distance below which two points are one.
+_ALPHA, _BETA = 0.1, 0.1
+_ARRIVED, _SAME = 1e-7, 1e-5
+# Times of the comparison of the factor flow, in units of 1 / the steepness of the start.
+_TIMES = (0.5, 2.0, 8.0)
+
+
+def run(
+    *,
+    setting: str = "quick",
+    seed: int = 0,
+    dim: int | None = None,
+    num_measurements: int | None = None,
+    instances: int | None = None,
+    powers: Sequence[float | int] | None = None,
+    integrated: Sequence[str] | None = None,
+    steps: Sequence[float | int] | None = None,
+    num_steps: int | None = None,
+) -> "xarray.Dataset":
+    """Runs mirror flows, mirror descent and steepest descent on the same random problems.
+
+    Args:
+        setting: "tiny", "quick" or "full".
+        seed: of the instances.
+        dim: n, the number of unknowns.
+        num_measurements: m, below n.
+        instances: how many problems.
+        powers: p of the p-norm potentials, between 1 and 2.
+        integrated: names of the potentials whose flow is integrated.
+        steps: of steepest descent, as shares of the longest that must descend.
+        num_steps: of each iteration at the longest step; shorter steps take more of them.
+
+    Returns:
+        Distances to the argmin of the divergence over instance and potential, excess of the norm
+        over instance, norm and step, and distances between factor and mirror flow over time.
+    """
+    import xarray
+
+    require_float64("geometry")
+    given = {
+        "dim": dim,
+        "num_measurements": num_measurements,
+        "instances": instances,
+        "powers": powers,
+        "integrated": integrated,
+        "steps": steps,
+        "num_steps": num_steps,
+    }
+    least = {"dim": 2, "num_measurements": 1, "instances": 1, "powers": 1.02, "num_steps": 1}
+    size = sizes(SETTINGS, setting, given, least=least)
+    n, m, count = size["dim"], size["num_measurements"], size["instances"]
+    if m >= n:
+        _checks.refuse("num_measurements", f"be below dim = {n}", f"is {m}")
+    if max(size["powers"]) > 2:
+        _checks.refuse("powers", "lie between 1.02 and 2", f"is {size['powers']}")
+    if not all(0 < step <= 1 for step in size["steps"]):
+        _checks.refuse("steps", "lie between 0 and 1", f"is {size['steps']}")
+    kinds = geometries(_ALPHA, _BETA, size["powers"])
+    for name in size["integrated"]:
+        if name not in kinds:
+            _checks.refuse("integrated", f"name some of {', '.join(kinds)}", f"has {name!r}")
+    rng = np.random.default_rng(seed)
+    rows = rng.normal(size=(count, m, n)) / np.sqrt(n)
+    planted = np.abs(rng.normal(size=(count, n))) * (rng.random((count, n)) < 0.5)
+    targets = np.einsum("kij,kj->ki", rows, planted)
+    mirror = _mirror(size, kinds, rows, targets)
+    over = ("instance", "potential")
+    ds = xarray.Dataset(
+        {
+            **{name: (over, values) for name, values in mirror["scalars"].items()},
+            "x": (("instance", "potential", "coordinate"), mirror["x"]),
+            "rows": (("instance", "measurement", "coordinate"), rows),
+            "targets": (("instance", "measurement"), targets),
+            **_steepest(size, rows, targets),
+            **_factor(rows[0], targets[0], mirror["entropy"], seed),
+        },
+        coords={
+            "potential": list(kinds),
+            "norm": list(NORMS),
+            "step": list(size["steps"]),
+            "instance": np.arange(count),
+            "time_unit": list(_TIMES),
+        },
+        attrs={"dim": n, "num_measurements": m, "num_steps": size["num_steps"]},
+    )
+    return finish(ds, globals(), setting=setting, seed=seed, **_outcome(ds))
+
+
+def table(ds: "xarray.Dataset") -> "xarray.Dataset":
+    """The worst instance of each potential.
+
+    Args:
+        ds: what `run` returned.
+
+    Returns:
+        Distances and misfits over potential.
+    """
+    names = ["flow_distance", "flow_error_estimate", "descent_distance", "descent_misfit"]
+    return ds[names].max("instance")
+
+
+def _mirror(size: dict[str, Any], kinds: Any, rows: Any, targets: Any) -> dict[str, Any]:
+    count, shape = len(rows), (len(rows), len(kinds))
+    names = ("flow_distance", "flow_error_estimate", "descent_distance", "descent_misfit", "spread")
+    scalars = {name: np.full(shape, np.nan) for name in names}
+    x, path = np.zeros((*shape, rows.shape[2])), None
+    for place, (name, kind) in enumerate(kinds.items()):
+        options = {"alpha": _ALPHA} if kind.flow.needs_alpha else {}
+
+        @jax.jit
+        def solve(A: Any, y: Any, flow: Any = kind.flow, options: Any = options) -> Any:
+            options = {"saveat": 2 * _times(A, y), "throw": False, **options}
+            return simulate(_problem(A, y), flow, **options)
+
+        @jax.jit
+        def step(A: Any, y: Any, rate: Any, flow: Any = kind.flow, options: Any = options) -> Any:
+            options = {"num_steps": size["num_steps"], "throw": False, **options}
+            return descend(_problem(A, y), flow, optax.sgd(rate), **options)
+
+        for k in range(count):
+            A, y = rows[k], targets[k]
+            best = nearest(A, y, kind)
+            norm = np.linalg.norm(best)
+            least = np.asarray(min_l2(_problem(A, y)).x)
+            curvature = kind.curvature(2 * float(np.max(np.abs(best))))
+            rate = 1 / (np.linalg.norm(A, 2) ** 2 * curvature)
+            end = step(A, y, jnp.asarray(rate))
+            x[k, place] = end.x
+            scalars["descent_distance"][k, place] = np.linalg.norm(end.x - best) / norm
+            scalars["descent_misfit"][k, place] = end.residual_norm
+            # How far apart the limits of different geometries are.
+            scalars["spread"][k, place] = np.linalg.norm(least - best) / norm
+            if name in size["integrated"]:
+                sol = solve(A, y)
+                scalars["flow_distance"][k, place] = np.linalg.norm(sol.x - best) / norm
+                scalars["flow_error_estimate"][k, place] = sol.error_estimate
+                if name == "entropy" and k == 0:
+                    path = np.asarray(sol.Xs)
+    return {"scalars": scalars, "x": x, "entropy": path}
+
+
+def _problem(rows: Any, targets: Any) -> Problem:
+    return Problem(DiagonalMeasurement(rows), targets)
+
+
+def _steepest(size: dict[str, Any], rows: Any, targets: Any) -> dict[str, Any]:
+    """Excess of the norm where steepest descent ended, relative to the least norm."""
+    shape = (len(rows), len(NORMS), len(size["steps"]))
+    excess, misfit = np.zeros(shape), np.zeros(shape)
+    orders = {"l1": 1, "l2": 2, "linf": np.inf}
+
+    shares = jnp.asarray(size["steps"], float)
+    count = int(np.ceil(size["num_steps"] / min(size["steps"])))
+
+    for j, norm in enumerate(NORMS):
+
+        def end(A: Any, y: Any, share: Any, norm: str = norm) -> Any:
+            optimizer = steepest_descent(norm, share / smoothness(A, norm))
+            problem, flow = _problem(A, y), MirrorFlow(Quadratic())
+            sol = descend(problem, flow, optimizer, num_steps=count, throw=False)
+            return sol.x, sol.residual_norm
+
+        lanes = jax.jit(jax.vmap(jax.vmap(end, (None, None, 0)), (0, 0, None)))
+        x, misfit[:, j] = lanes(jnp.asarray(rows), jnp.asarray(targets), shares)
+        least = np.array([_least(A, y, norm) for A, y in zip(rows, targets, strict=True)])
+        excess[:, j] = np.linalg.norm(x, orders[norm], axis=2) / least[:, None] - 1
+    over = ("instance", "norm", "step")
+    return {"excess": (over, excess), "steepest_misfit": (over, misfit)}
+
+
+def _least(rows: np.ndarray, targets: np.ndarray, norm: str) -> float:
+    """The least norm over all solutions."""
+    if norm == "l1":
+        return min_l1(_problem(rows, targets)).value
+    if norm == "l2":
+        return min_l2(_problem(rows, targets)).value
+    from scipy.optimize import linprog
+
+    m, n = rows.shape
+    # minimize t with -t <= x_i <= t.
+    bound = np.concatenate([np.eye(n), -np.eye(n)]), -np.ones((2 * n, 1))
+    found = linprog(
+        np.append(np.zeros(n), 1.0),
+        A_ub=np.hstack(bound),
+        b_ub=np.zeros(2 * n),
+        A_eq=np.hstack([rows, np.zeros((m, 1))]),
+        b_eq=targets,
+        bounds=(None, None),
+    )
+    return float(found.fun)
+
+
+def _times(A: Any, y: Any) -> Any:
+    """Times of the comparison, on the clock of the factor flow."""
+    return jnp.asarray(_TIMES) / jnp.max(jnp.abs(A.T @ y))
+
+
+def _factor(A: np.ndarray, y: np.ndarray, entropy: Any, seed: int) -> dict[str, Any]:
+    """The factor flow on matrices with common eigenvectors against the mirror flow, in time."""
+    if entropy is None:
+        _checks.refuse("integrated", "name entropy, to compare the factor flow", "does not")
+    n = A.shape[1]
+    basis = np.linalg.qr(np.random.default_rng([seed, 1]).normal(size=(n, n)))[0]
+
+    @jax.jit
+    def factor(A: Any, y: Any) -> Any:
+        problem, times = Problem(CommutingMeasurement(basis, A), y), _times(A, y)
+        # To a given time, where nothing is stiff: a stock solver, as for the mirror flow.
+        options = {"saveat": times, "t1": times[-1], "solver": diffrax.Dopri8(), "rtol": 1e-8}
+        return simulate(problem, FactorFlow(), alpha=_ALPHA, **options)
+
+    sol = factor(A, y)
+    wanted = basis @ entropy @ basis.T
+    distance = np.linalg.norm(np.asarray(sol.Xs) - wanted, axis=(1, 2))
+    return {"factor_distance": ("time_unit", distance / np.linalg.norm(wanted, axis=(1, 2)))}
+
+
+def _outcome(ds: "xarray.Dataset") -> dict[str, str]:
+    flow, descent = float(ds.flow_distance.max()), float(ds.descent_distance.max())
+    late = float(ds.descent_misfit.max())
+    factor = float(ds.factor_distance.max())
+    arrived = ds.excess.where(ds.steepest_misfit <= _ARRIVED)
+    least = {norm: float(arrived.sel(norm=norm).min("step").max()) for norm in NORMS}
+    l2 = float(np.abs(arrived.sel(norm="l2")).max())
+    text = (
+        f"Over {ds.sizes['potential']} potentials and {ds.sizes['instance']} instances the "
+        f"distance to the argmin of the divergence is at most {flow:.1g} for flows and "
+        f"{descent:.1g} for descent (misfit {late:.1g}); norm above the least one at the best "
+        f"step, worst instance: {least['l1']:.2g} for coordinate descent, {least['linf']:.2g} "
+        f"for sign descent, {l2:.1g} for gradient descent; factor and mirror flow differ by "
+        f"{factor:.1g}."
+    )
+    agree = max(flow, descent, factor) <= _SAME and l2 <= _SAME
+    others = min(least["l1"], least["linf"]) > 100 * _SAME
+    if late > _ARRIVED or not np.isfinite(least["l1"] + least["linf"]):
+        outcome = "undecided"
+    else:
+        outcome = "holds" if agree and others else "fails"
+    return {"outcome": outcome, "outcome_text": text}
+
+
+def plot(ds: "xarray.Dataset") -> "Figure":
+    """Draws distances to the argmin of the divergence, and the excess of norms.
+
+    Args:
+        ds: what `run` returned.
+
+    Returns:
+        A figure of two panels.
+    """
+    from ..plotting._style import COLORS, GRAY, figure
+
+    with figure(1, 2, height=5.0, width=13.0) as (drawn, (left, right)):
+        names = [str(name) for name in ds.potential.values]
+        for place, name in enumerate(names):
+            here = ds.sel(potential=name)
+            for values, shift, color, label in (
+                (here.spread, 0.2, GRAY, r"$x$ of least l2 norm"),
+                (here.descent_distance, 0.0, COLORS[0], "mirror descent"),
+                (here.flow_distance, -0.2, COLORS[1], "mirror flow"),
+            ):
+                values = values.values[np.isfinite(values)]
+                left.plot(
+                    np.maximum(values, 1e-16),
+                    np.full(len(values), place + shift),
+                    "o",
+                    color=color,
+                    alpha=0.6,
+                    label=label if place == 1 else None,
+                )
+        left.set_yticks(range(len(names)), names)
+        left.set_xscale("log")
+        left.set_xlim(1e-16, 10)
+        left.set_xlabel(
+            r"$\|x - x_\psi\|\;/\;\|x_\psi\|$,  "
+            r"$x_\psi = \mathrm{argmin}_{Ax=y}\,D_\psi(x, x_0)$"
+        )
+        left.legend(loc="upper center", bbox_to_anchor=(0.42, 1.14), ncols=3, handletextpad=0.1)
+        labels = {
+            "l1": r"coordinate descent, $\ell_1$",
+            "l2": r"gradient descent, $\ell_2$",
+            "linf": r"sign descent, $\ell_\infty$",
+        }
+        steps = ds.step.values
+        arrived = ds.excess.where(ds.steepest_misfit <= _ARRIVED)
+        for norm, color, marker in zip(NORMS, (*COLORS[1:3], COLORS[3]), "osD", strict=True):
+            values = np.maximum(arrived.sel(norm=norm), 1e-16)
+            right.plot(steps, values.max("instance"), f"{marker}-", color=color, label=labels[norm])
+            right.plot(steps, values.T, marker, color=color, alpha=0.3, markersize=4)
+        right.set(xscale="log", yscale="log", ylim=(1e-17, 10))
+        right.invert_xaxis()
+        right.set_xlabel(r"step $\eta L \to 0$")
+        right.set_ylabel(r"$\|x\|\;/\;\min_{Ax=y}\|x\| - 1$")
+        right.legend(loc="center left", bbox_to_anchor=(0.0, 0.45))
+    return drawn

@@ -1,0 +1,332 @@
+"""The door of the explicit integrator: runs at decreasing tolerance, and what they say."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from .._results import RESULTS
+from ._chebyshev import Motion, RungeKuttaChebyshev, velocity
+from ._congruence_term import CongruenceTerm
+from ._explicit_derivative import Travelled, differentiable_journey
+from ._explicit_run import ExplicitState, run_explicitly
+from ._low_rank import low_rank_distance
+from ._newton_remainder import linear_remainder
+from ._refinement import perturb
+from ._run import Goal
+
+
+_REDUCTION = 0.1
+# Step tolerance of the coarsest run over `rtol`: errors along the path mostly do not survive to
+# its end. Measured, 3 x 3 to 1000 x 1000: two runs then differ by a hundredth to a tenth of rtol.
+_FIRST_TOLERANCE = 10.0
+# Share of `rtol` that may be left to the drift after the end, and at which targets count as met.
+_DRIFT_SHARE = 0.1
+_RESIDUAL_SHARE = 1e-2
+# Size of A(X) relative to the targets at which X counts as zero.
+_VANISHED = 1e-8
+# The coarsest run has this perturbation of its data, and a seed of this size in U, in rounding.
+_ROUNDINGS = 2.0
+_SEED = 30.0
+
+
+class FactorSolution(eqx.Module):
+    """The end of a congruence flow, and its path at the save times.
+
+    Attributes:
+        factor: U at the end.
+        residual: r(U) at the end.
+        dual: minus the integral of r.
+        time: the time reached.
+        error_estimate: bound of the relative Frobenius error of X; for `vanished`, the size of
+            A(X) relative to the targets.
+        result: how it ended.
+        stats: counts of the last run, and of all of them.
+        factors: U at the save times.
+        duals: minus the integral of r there.
+        residuals: r(U) there.
+    """
+
+    factor: Float[Array, "n d"]
+    residual: Float[Array, " m"]
+    dual: Float[Array, " m"]
+    time: Float[Array, ""]
+    error_estimate: Float[Array, ""]
+    result: RESULTS
+    stats: dict[str, Int[Array, ""]]
+    factors: Float[Array, "k n d"]
+    duals: Float[Array, "k m"]
+    residuals: Float[Array, "k m"]
+
+    @property
+    def X(self) -> Float[Array, "n n"]:
+        """The matrix X at the end."""
+        return self.factor @ self.factor.T
+
+    @property
+    def Xs(self) -> Float[Array, "k n n"]:
+        """The matrices at the save times."""
+        return self.factors @ jnp.swapaxes(self.factors, 1, 2)
+
+
+class _Inputs(eqx.Module):
+    term: CongruenceTerm
+    frame: Float[Array, "n d"]
+    log_alpha: Float[Array, ""]
+    t1: Float[Array, ""]
+    save_ts: Float[Array, " k"]
+
+    @property
+    def start(self) -> Float[Array, "n d"]:
+        return jnp.exp(0.5 * self.log_alpha) * self.frame
+
+
+class _Refined(eqx.Module):
+    state: ExplicitState
+    coarser: Float[Array, "n d"]
+    tolerance: Float[Array, ""]
+    difference: Float[Array, ""]
+    sensitivity: Float[Array, ""]
+    total_steps: Int[Array, ""]
+    total_evaluations: Int[Array, ""]
+    num_runs: Int[Array, ""]
+    checking: Bool[Array, ""]
+    finished: Bool[Array, ""]
+
+
+def _natural_size(term: CongruenceTerm, start: Float[Array, "n d"]) -> Float[Array, ""]:
+    """Trace X at which A(X) is comparable to the targets, or of the start where there are none."""
+    tiny = jnp.finfo(start.dtype).tiny
+    top = jnp.maximum(jnp.max(jnp.abs(start)), tiny)
+    unit = start / top
+    per_target = term.scale * jnp.sum(unit**2)
+    per_target = per_target / jnp.maximum(jnp.linalg.norm(term.predict(unit)), tiny)
+    size = jnp.sum(start**2)
+    return jnp.where(term.scale > 0, jnp.maximum(per_target, size), size)
+
+
+def _refine(
+    inputs: _Inputs, solver: RungeKuttaChebyshev, goal: Goal, rtol: Float[Array, ""]
+) -> _Refined:
+    """Integrate until two runs of different tolerance agree to `rtol`.
+
+    The first run is the coarsest; its data are perturbed by a few units of rounding, and rounding
+    in the size of the end is added to its start, which is what directions of U that sink below it
+    suffer. If the second agrees with it, none of the three matters. Otherwise the tolerance is
+    reduced until successive runs agree, and the perturbation is then tried by itself.
+    """
+    dtype = inputs.frame.dtype
+    eps = jnp.finfo(dtype).eps
+    start = inputs.start
+    seed = _SEED * eps * jnp.sqrt(_natural_size(inputs.term, start) / start.size)
+    signs = perturb(jnp.ones_like(start), jnp.ones((), dtype)) - 1
+
+    def attempt(tolerance, perturbed, enabled) -> ExplicitState:
+        size = jnp.where(perturbed, _ROUNDINGS * eps, 0.0).astype(dtype)
+        term, at = perturb((inputs.term, start), size)
+        at = at + jnp.where(perturbed, seed, 0.0) * signs
+        finer = eqx.tree_at(lambda g: g.tolerance, goal, tolerance)
+        return run_explicitly(term, solver, at, finer, inputs.save_ts, enabled)
+
+    def body(progress: _Refined) -> _Refined:
+        first, second = progress.num_runs == 0, progress.num_runs == 1
+        checking = progress.checking
+        # A check repeats the tolerance of the run before the finest.
+        reduced = jnp.where(first, 1.0, jnp.where(checking, 1 / _REDUCTION, _REDUCTION))
+        tolerance = progress.tolerance * reduced
+        state = attempt(tolerance, first | checking, ~progress.finished)
+        old = jnp.where(checking, progress.coarser, progress.state.factor)
+        gap = low_rank_distance(state.factor, old)
+        gap = jnp.where(state.ended & jnp.isfinite(gap), gap, jnp.inf)
+        # Two runs to X = 0 agree, whatever the ratio of what is left of them.
+        gap = jnp.where(state.vanished & progress.state.vanished, 0.0, gap)
+        difference = jnp.where(first, jnp.inf, jnp.where(checking, progress.difference, gap))
+        sensitivity = jnp.where(checking | second, gap, progress.sensitivity)
+        met = ~first & (difference <= 0.9 * rtol)
+        exhausted = progress.num_runs >= solver.refinements
+        over = met | exhausted
+        kept = jax.tree.map(lambda a, b: jnp.where(checking, a, b), progress.state, state)
+        return _Refined(
+            state=kept,
+            coarser=old,
+            tolerance=jnp.where(checking, progress.tolerance, tolerance),
+            difference=difference,
+            sensitivity=sensitivity,
+            total_steps=progress.total_steps + state.counts.accepted + state.counts.rejected,
+            total_evaluations=progress.total_evaluations + state.counts.evaluations,
+            num_runs=progress.num_runs + 1,
+            checking=~checking & ~first & ~second & over,
+            finished=checking | (second & over) | (~first & state.failed),
+        )
+
+    blank = jax.eval_shape(lambda: attempt(rtol, jnp.asarray(True), jnp.asarray(True)))
+    state = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), blank)
+    none, infinite = jnp.zeros((), jnp.int32), jnp.asarray(jnp.inf, dtype)
+    no = jnp.zeros((), bool)
+    progress = _Refined(
+        state,
+        state.factor,
+        first_tolerance(rtol),
+        infinite,
+        infinite,
+        none,
+        none,
+        none,
+        no,
+        no,
+    )
+    return jax.lax.while_loop(lambda p: ~p.finished, body, progress)
+
+
+def first_tolerance(rtol: Float[Array, ""]) -> Float[Array, ""]:
+    """The step tolerance of the coarsest run.
+
+    Args:
+        rtol: relative accuracy of X that was asked for.
+
+    Returns:
+        The tolerance.
+    """
+    return jnp.clip(_FIRST_TOLERANCE * rtol, 1e-10, 1e-2)
+
+
+@eqx.filter_jit
+def integrate_explicitly(
+    term: CongruenceTerm,
+    solver: RungeKuttaChebyshev,
+    *,
+    frame: Float[Array, "n d"],
+    log_alpha: Float[Array, ""],
+    t1: Float[Array, ""] | None = None,
+    rtol: Float[Array, ""] | float = 1e-6,
+    save_ts: Float[Array, " k"] | None = None,
+    max_steps: int = 20_000,
+) -> FactorSolution:
+    r"""Integrate $\dot U = -A^*(r(A(UU')))\,U$ from $\sqrt\alpha\,\tilde U$ by explicit steps.
+
+    Args:
+        term: the flow; its `adjoint` and `gram` are not used.
+        solver: the method and its options.
+        frame: $\tilde U$, any number of columns.
+        log_alpha: natural logarithm of alpha.
+        t1: the time to stop at, exactly; None runs until the flow is at rest.
+        rtol: relative Frobenius error of X to be met; smaller step tolerances are tried until it
+            is, and the estimate says what was reached.
+        save_ts: increasing times at which the path is kept.
+        max_steps: steps of one run, rejected ones included.
+
+    Returns:
+        The solution; nothing is raised, `result` says how it ended.
+    """
+    dtype = frame.dtype
+    end = jnp.asarray(jnp.inf if t1 is None else t1, dtype)
+    target = jnp.asarray(rtol, dtype)
+    times = jnp.zeros((0,), dtype) if save_ts is None else save_ts.astype(dtype)
+    inputs = _Inputs(term, frame, jnp.asarray(log_alpha, dtype), end, times)
+    fixed = jax.tree.map(
+        lambda x: jax.lax.stop_gradient(x) if eqx.is_inexact_array(x) else x, inputs
+    )
+    eps = jnp.finfo(dtype).eps
+    size = _natural_size(fixed.term, fixed.start)
+    goal = Goal(
+        t1=fixed.t1,
+        tolerance=target,
+        drift=jnp.maximum(_DRIFT_SHARE * target, 20 * eps),
+        residual=jnp.maximum(_RESIDUAL_SHARE * target, 100 * eps),
+        vanished=jnp.asarray(_VANISHED, dtype) * size,
+        max_steps=jnp.asarray(max_steps, jnp.int32),
+    )
+    refined = _refine(fixed, solver, goal, target)
+    state = refined.state
+    found = Travelled(state.at, state.kept.motion)
+    # The search for steps is not differentiated: their derivative is that of the path they make.
+    travelled = differentiable_journey(term, inputs.start, found, state.trail, solver.max_stages)
+    leaves = [x for x in jax.tree.leaves(fixed) if eqx.is_inexact_array(x)]
+    # t1 may be infinite, nothing may be nan.
+    finite = [jnp.all(jnp.isfinite(x) | (x == fixed.t1)) for x in leaves]
+    valid = jnp.all(jnp.stack(finite)) & (fixed.t1 >= 0)
+    error = _error(fixed.term, refined, goal)
+    result = _result(refined, goal, error, target, valid)
+
+    end = _shifted(term, travelled.end, end)
+    saved = _kept(term, state, end, travelled.kept, times)
+    return FactorSolution(
+        factor=end.factor,
+        residual=term.residual(term.predict(end.factor)),
+        dual=end.dual,
+        time=state.time,
+        error_estimate=error,
+        result=result,
+        stats={
+            "num_steps": state.counts.accepted + state.counts.rejected,
+            "num_accepted_steps": state.counts.accepted,
+            "num_rejected_steps": state.counts.rejected,
+            "num_evaluations": state.counts.evaluations,
+            "num_runs": refined.num_runs,
+            "num_total_steps": refined.total_steps,
+            "num_total_evaluations": refined.total_evaluations,
+        },
+        factors=saved.factor,
+        duals=saved.dual,
+        residuals=jax.vmap(lambda u: term.residual(term.predict(u)))(saved.factor),
+    )
+
+
+def _error(term: CongruenceTerm, refined: _Refined, goal: Goal) -> Float[Array, ""]:
+    """The error estimate: of the steps, of rounding, and of stopping."""
+    state = refined.state
+    window, dtype = state.window, state.time.dtype
+    drift = jnp.maximum(window.remainder, low_rank_distance(state.factor, window.factor))
+    # Fast directions, whose end a window of log time is too long to see, from the linearization.
+    linear = linear_remainder(term, state.factor, state.time)
+    drift = jnp.where(state.arrived, jnp.maximum(drift, linear), drift)
+    drift = jnp.where(jnp.isinf(goal.t1), drift + state.emergent, 0.0)
+    rounding = 4 * jnp.finfo(dtype).eps * (1 + state.counts.accepted.astype(dtype))
+    error = jnp.maximum(refined.difference, refined.sensitivity) + 2 * drift + rounding
+    share = jnp.linalg.norm(term.predict(state.factor))
+    share = share / jnp.where(term.scale > 0, term.scale, 1.0)
+    error = jnp.where(state.vanished, share, error)
+    return jnp.where(state.failed, jnp.inf, error)
+
+
+def _result(
+    refined: _Refined,
+    goal: Goal,
+    error: Float[Array, ""],
+    rtol: Float[Array, ""],
+    valid: Bool[Array, ""],
+) -> RESULTS:
+    state = refined.state
+    where = RESULTS.where
+    unfinished = where(jnp.isinf(goal.t1), RESULTS.not_stationary, RESULTS.max_steps_reached)  # pyright: ignore[reportArgumentType]
+    result = where(state.arrived, RESULTS.successful, unfinished)  # pyright: ignore[reportArgumentType]
+    result = where(state.stationary, RESULTS.stationary, result)
+    loose = (state.arrived | state.stationary) & ~(error <= rtol)
+    result = where(loose, RESULTS.tolerance_not_met, result)
+    result = where(state.diverges, RESULTS.norm_diverges, result)
+    result = where(state.vanished, RESULTS.vanished, result)
+    result = where(state.failed, RESULTS.solver_failed, result)
+    return where(valid, result, RESULTS.invalid_input)
+
+
+def _shifted(term: CongruenceTerm, at: Motion, time: Float[Array, "..."]) -> Motion:
+    """A motion as a function of the time at which it is, which moves it along the flow."""
+    change = jnp.where(jnp.isfinite(time), time - jax.lax.stop_gradient(time), 0.0)
+    return jax.tree.map(lambda x, v: x + change * v, at, velocity(term, at.factor))
+
+
+def _kept(
+    term: CongruenceTerm, state: ExplicitState, end: Motion, kept: Motion, times: Array
+) -> Motion:
+    """The saved path, continued at rest where the flow came to rest before the last save time."""
+    if times.shape[0] == 0:
+        return kept
+    kept = jax.vmap(lambda at, time: _shifted(term, at, time))(kept, times)
+    late = jnp.arange(times.shape[0], dtype=jnp.int32) >= state.kept.count
+    at_rest = late & (state.arrived | state.stationary)
+    slope = velocity(term, end.factor).dual
+    rest = end.dual[None, :] + (times - state.time)[:, None] * slope[None, :]
+    return Motion(
+        jnp.where(at_rest[:, None, None], end.factor[None], kept.factor),
+        jnp.where(at_rest[:, None], rest, kept.dual),
+    )

@@ -1,0 +1,47 @@
+"""Nearest points by their optimality conditions, checked in NumPy; factor flow as mirror flow."""
+
+import numpy as np
+
+
+DUALS = {
+    "quadratic": lambda x: x,
+    # From x0 = 0.1 and at beta = 0.1.
+    "entropy": lambda x: np.log(x / 0.1),
+    "hypentropy": lambda x: np.arcsinh(x / 0.1),
+}
+
+
+def dual(name, x):
+    if name in DUALS:
+        return DUALS[name](x)
+    p = float(name.removesuffix("-norm"))
+    return np.sign(x) * np.abs(x) ** (p - 1)
+
+
+def check(ds):
+    assert ds.attrs["outcome"] == "holds"
+    for k in ds.instance.values:
+        A, y = ds.rows.sel(instance=k).values, ds.targets.sel(instance=k).values
+        for name in ds.potential.values:
+            x = ds.x.sel(instance=k, potential=name).values
+            # A x = y, and grad psi(x) - grad psi(x0) in the row space: necessary and sufficient.
+            assert np.linalg.norm(A @ x - y) <= 1e-7 * np.linalg.norm(y)
+            theta = dual(str(name), x)
+            outside = theta - np.linalg.pinv(A) @ (A @ theta)
+            assert np.linalg.norm(outside) <= 1e-8 * np.linalg.norm(theta)
+    # Each end is within what it says of itself; 1e-6 is what the reference leaves.
+    assert float(ds.descent_distance.max()) < 1e-6
+    integrated = ds.flow_distance.notnull()
+    assert int(integrated.sum()) >= ds.sizes["instance"]
+    late = ds.flow_distance > ds.flow_error_estimate + 1e-6
+    assert not bool((late & integrated).any())
+    # Another geometry is another point.
+    others = ds.spread.drop_sel(potential="quadratic")
+    assert float(others.min()) > 1e-3
+    # Between steps the interpolant of a flow is of lower order than its steps.
+    assert float(ds.factor_distance.max()) < 1e-5
+    # No solution has less than the least norm, and gradient descent has it.
+    assert float(ds.excess.min()) > -1e-6
+    assert float(np.abs(ds.excess.sel(norm="l2")).max()) < 1e-6
+    for norm in ("l1", "linf"):
+        assert float(ds.excess.sel(norm=norm).max()) > 1e-3

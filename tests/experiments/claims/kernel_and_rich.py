@@ -1,0 +1,55 @@
+"""Optimality of every end, in NumPy; both ends of the path; flows within their errors."""
+
+import numpy as np
+
+from implicit_flow.experiments import kernel_and_rich
+
+
+def potential_slope(x, alpha, depth):
+    """The z with x = alpha h_D(z), entry by entry; of depth 2, arcsinh(x / 2 alpha)."""
+    if depth == 2:
+        return np.arcsinh(x / (2 * alpha))
+    from scipy.optimize import brentq
+
+    p = depth / (depth - 2)
+
+    def over(z, value):
+        return (1 - z) ** -p - (1 + z) ** -p - value
+
+    end = 1 - 1e-15
+    return np.array([brentq(over, -end, end, args=(v / alpha,), xtol=1e-15) for v in x])
+
+
+def check(ds):
+    assert ds.attrs["outcome"] == "holds"
+    A, y = ds.rows.values, ds.targets.values
+    pseudo = np.linalg.pinv(A)
+    for depth in ds.depth.values:
+        for place in ds.log10_alpha.values[ds.log10_alpha.values >= -2]:
+            x = ds.x.sel(depth=depth, log10_alpha=place).values
+            assert np.linalg.norm(A @ x - y) < 1e-10 * np.linalg.norm(y)
+            theta = potential_slope(x, 10.0**place, depth)
+            # In the row space: with A x = y, necessary and sufficient for the minimizer. The
+            # inverse of h_D loses digits where z nears 1.
+            outside = theta - pseudo @ (A @ theta)
+            assert np.linalg.norm(outside) < 1e-6 * np.linalg.norm(theta)
+    # What a flow says of its own error holds; 1e-9 for the closed form at the largest alpha.
+    late = ds.flow_distance > ds.flow_error_estimate + 1e-9
+    assert not bool(late.any())
+    integrated = ds.flow_distance.notnull()
+    assert bool((integrated.all("flow_log10_alpha") | ~integrated.any("flow_log10_alpha")).all())
+    assert bool(integrated.sel(depth=2).all())
+    # Nothing is below the least norms, and the least l2 norm is that of the pseudo-inverse.
+    assert float(ds.l1_excess.min()) > -1e-7
+    assert float(ds.l2_excess.min()) > -1e-9
+    np.testing.assert_allclose(ds.x_l2, pseudo @ y, atol=1e-9)
+    # Kernel: odd functions are linear near 0, with an error of (x / alpha)^2.
+    assert float(ds.l2_excess.isel(log10_alpha=0).max()) < 1e-6
+    # Rich: the bound at depth 2, and order alpha beyond: b_i = alpha h_D(z_i) off the support.
+    excess = ds.l1_excess.sel(depth=2)
+    assert bool((excess <= kernel_and_rich.least_l1_bound(ds) + 1e-7).all())
+    deep = ds.l1_excess.where(ds.depth > 2, drop=True).isel(log10_alpha=-1)
+    assert float(deep.max()) < float(excess[-1]) + 1e-9
+    for depth, exponent in kernel_and_rich.slope(ds).items():
+        if depth > 2:
+            assert 0.8 < exponent < 1.2

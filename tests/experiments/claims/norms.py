@@ -1,0 +1,50 @@
+"""Norms against exact values; W_k against convex optimality; bounded factors against theirs."""
+
+import numpy as np
+
+
+def check(ds):
+    # By factors and by cones, and both against what is known exactly. Descent over factors stops
+    # at slopes of 1e-11, and cones say their own gap.
+    np.testing.assert_allclose(ds.by_factors, ds.by_cones, rtol=float(ds.gap.max()) + 1e-8)
+    assert float(ds.gap.max()) < 1e-6
+    assert float(ds.missing.max()) < 1e-12
+    exact = {"identity": 1.0, "ones": 1.0, "1 1 1 -1": np.sqrt(2)}
+    for name, value in exact.items():
+        for way in (ds.by_factors, ds.by_cones):
+            assert abs(float(way.sel(matrix=name, norm="max-norm")) / value - 1) < 1e-8
+    sums = np.linalg.svd(ds.W.values, compute_uv=False).sum(-1)
+    np.testing.assert_allclose(ds.by_factors.sel(norm="trace norm"), sums, rtol=1e-8)
+    # Weights that sum to one: |diag(sqrt p) W diag(sqrt q)|_tr <= gamma_2(W).
+    weighted, largest = (ds.by_cones.sel(norm=n) for n in ("weighted trace norm", "max-norm"))
+    assert bool((weighted <= largest * (1 + 1e-6)).all())
+
+    # What is reported as the parts of an objective adds up to it.
+    parts = ds.attrs["num_train"] * ds.train_error**2 / 2 + ds.penalty * ds.trace_norm
+    np.testing.assert_allclose(parts.transpose(*ds.objective.dims), ds.objective, rtol=1e-10)
+    # A larger rank contains a smaller one, and nothing is below the bound over all ranks.
+    assert bool((ds.objective.diff("k") <= 1e-6 * ds.objective[:, 1:]).all())
+    assert bool((ds.lower_bound <= ds.objective * (1 + 1e-12)).all())
+    # With the largest penalty descent reaches the minimum over all ranks, and says so itself.
+    last = ds.sel(penalty=float(ds.penalty.max())).isel(k=-1)
+    assert float(last.objective / last.lower_bound) - 1 < 1e-4
+    assert bool((ds.attained_rank <= ds.k).all())
+    # The claim about norms, where the penalty is least.
+    rows = ds.sel(penalty=float(ds.penalty.min()))
+    later = rows.where(rows.k >= ds.attrs["fitting_rank"], drop=True)
+    assert float(later.trace_norm[-1]) < float(later.trace_norm[0])
+    assert float(later.attained_rank[-1]) > float(later.attained_rank[0])
+
+    # Frank and Wolfe: the gap bounds the distance from the minimum of any rank.
+    best = ds.end_value.min(("columns", "start"))
+    assert bool((ds.end_gap >= (ds.end_value - best) * (1 - 1e-9)).all())
+    enough = ds.sel(columns=[int(d) for d in ds.columns.values if d > ds.attrs["side"]])
+    assert enough.sizes["columns"] > 0
+    # Flat directions stop descent at 1e-8 or so of the loss.
+    assert float((enough.end_gap / enough.end_value).max()) < 1e-5
+    # Where few columns trap descent, it is at a minimum among them, and one more leads out.
+    trapped = ds.end_value > best * (1 + 1e-6)
+    assert bool(trapped.isel(columns=0).any())
+    stuck = ds.where(trapped & (ds.end_gap > 1e-3 * ds.end_value))
+    assert float(stuck.end_curvature.min()) > -1e-4
+    assert float(stuck.end_escape.max()) < -1e-6

@@ -1,0 +1,40 @@
+"""The l1 norm of the flow within its bound, the transition of basis pursuit, and its optimality."""
+
+import numpy as np
+
+from implicit_flow.experiments import sparse
+
+
+def check(ds):
+    assert ds.attrs["outcome"] == "holds"
+    n = ds.attrs["dim"]
+    least = ds.least_l1_norm
+    excess = ds.l1_norm.sel(algorithm="Hadamard flow") / least - 1
+    slack = np.sqrt(n) * ds.flow_error_estimate + 1e-7
+    # Nothing that fits is below the least norm, and the flow is within its bound above it.
+    solved = ds.flow_error_estimate.notnull()
+    assert float(solved.mean()) >= 0.9
+    assert bool(((excess >= -slack) | ~solved).all())
+    assert bool(((excess <= sparse.bound(ds) + slack) | ~solved).all())
+    # Where x is recovered, no method has more than the norm of x, which is that of the others.
+    recovered = ds.error < 1e-3
+    flow, convex = (recovered.sel(algorithm=name) for name in ("Hadamard flow", "basis pursuit"))
+    assert float(((flow != convex) & solved).sum()) <= 0.1 * float(solved.sum())
+    # Columns of norm 1 with one nonzero entry: nu = the column itself is a strict certificate.
+    one = ds.sparsity.values * n < 1.5
+    assert bool(convex.values[:, one].all())
+    assert bool(recovered.sel(algorithm="matching pursuit").values[:, one].all())
+    # Vertices of l1 balls have no more nonzero entries than there are equations.
+    too_many = ds.sparsity > ds.ratio + 1e-9
+    assert not bool(convex.where(too_many, False).any())
+    # Far from the transition, at four standard deviations, the theorem promises 96%.
+    far = 2 / np.sqrt(n)
+    for region, wanted in (
+        (ds.ratio > ds.transition + far, 1),
+        (ds.ratio < ds.transition - far, 0),
+    ):
+        if bool(region.any()):
+            assert abs(float(convex.mean("instance").where(region).mean()) - wanted) < 0.1
+    # Statistical dimensions, known in closed form at the ends.
+    assert abs(sparse.statistical_dimension(1.0) - 1) < 1e-6
+    assert sparse.statistical_dimension(1e-9) < 1e-6
