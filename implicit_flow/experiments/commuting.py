@@ -8,7 +8,7 @@ import numpy as np
 from .. import _checks, closed_forms
 from ..measurements import CommutingMeasurement
 from ..problems import Problem
-from ._closed_form import RTOL, SLOPE, along, dataset
+from ._closed_form import RTOL, SLOPE, along, compared, dataset
 from ._double import require_float64
 from ._engine import engine as named_engine
 from ._finish import finish
@@ -30,7 +30,8 @@ CLAIM = (
 )
 HYPOTHESES = (
     "Symmetric A_1, ..., A_m that commute; some X >= 0 fits; X~ positive definite; squared loss; "
-    "for the rate, a unique nu."
+    "for the rate, a unique nu. In floats matrices commute to 16 digits: from an X~ with other "
+    "eigenvectors only alpha >= 1e-16 is compared, from the identity every alpha."
 )
 SOURCE = (
     "Gunasekar, Woodworth, Bhojanapalli, Neyshabur, Srebro, Implicit regularization in matrix "
@@ -69,6 +70,8 @@ SETTINGS: dict[str, dict[str, Any]] = {
 STARTS = ("identity", "random")
 # Of X along the path, which is interpolated between the steps of the solver.
 _PATH = 1e-3
+# Below this alpha the end from a start with other eigenvectors than those of A_i is not counted.
+_ROUNDED = -16.0
 
 
 def run(
@@ -132,6 +135,8 @@ def run(
                 closed_form=closed_forms.commuting,
             )
             leading, g = _leading_excess(problem, init, limit, ladder)
+            if init is not inits[0]:
+                _leave_out(cell, ladder)
             cells.append(cell | {"leading_excess": leading, "limit": limit})
         rows.append(cells)
         gaps.append(g)
@@ -148,6 +153,13 @@ def run(
     ds["targets"] = (("instance", "m"), np.array([p.targets for p in found]))
     ds["U_start"] = (("start", "row", "column"), np.array(inits))
     return finish(ds, globals(), setting=setting, seed=seed, **_outcome(ds))
+
+
+def _leave_out(cell: dict[str, np.ndarray], ladder: np.ndarray) -> None:
+    """Take out what rounding decides."""
+    for name, values in cell.items():
+        lost = (ladder[compared(ladder)] if len(values) < len(ladder) else ladder) < _ROUNDED
+        values[lost] = "left out" if name == "verdict" else np.nan
 
 
 def _problem(dim: int, num_measurements: int, rng: np.random.Generator, *, tie: bool) -> Problem:
@@ -193,7 +205,7 @@ def _leading_excess(
 def _outcome(ds: "xarray.Dataset") -> dict[str, str]:
     known = float(ds.error_estimate.max())
     off = float((ds.distance_to_closed_form - ds.error_estimate).max())
-    path = float(np.max(ds.path_error.values))
+    path = float(ds.path_error.max())
     slope = abs(ds.exponent - ds.exponent_of_leading)
     last = ds.isel(log10_alpha=-1)
     if known > 1e-4 or not np.any(np.isfinite(slope)):
@@ -241,7 +253,7 @@ def plot(ds: "xarray.Dataset") -> "Figure":
         order = np.argsort(ds.theory.values)
         shown = order[np.unique(np.linspace(0, len(order) - 1, 5).astype(int))]
         for color, k in zip(COLORS, shown, strict=False):
-            one = ds.isel(instance=k).sel(start="random")
+            one = ds.isel(instance=k).sel(start="identity")
             left.plot(places, one.leading_excess, "--", color=color, linewidth=1.6)
             seen = one.excess.values > 10 * RTOL
             label = rf"$g$ = {float(one.theory):.2f}"

@@ -45,11 +45,11 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "tiny": {"log10_alphas": (-2.0,), "log10_times": (0.0, 1.0, 2.0, 3.0, 5.0)},
     "quick": {
         "log10_alphas": (-1.0, -2.0, -4.0, -8.0),
-        "log10_times": tuple(0.5 * k for k in range(17)),
+        "log10_times": tuple(0.5 * k for k in range(13)),
     },
     "full": {
         "log10_alphas": (-1.0, -2.0, -4.0, -8.0, -16.0, -100.0),
-        "log10_times": tuple(0.25 * k for k in range(49)),
+        "log10_times": tuple(0.25 * k for k in range(29)),
     },
 }
 # Of X at each time, as asked for.
@@ -110,7 +110,9 @@ def run(
 
 @eqx.filter_jit
 def _flow(problem: Problem, log10_alpha: Array, t1: Array) -> Solution:
-    return simulate(problem, log10_alpha=log10_alpha, t1=t1, rtol=_RTOL, throw=False)
+    return simulate(
+        problem, log10_alpha=log10_alpha, t1=t1, rtol=_RTOL, max_steps=16_384, throw=False
+    )
 
 
 def _at(problem: Problem, log10_alpha: float, time: float) -> dict[str, Any]:
@@ -225,7 +227,7 @@ def plot(ds: "xarray.Dataset") -> "Figure":
         left.plot(ds.time, ds.law, "--", color=BLACK, linewidth=1.6, label=r"$(6t)^{1/3}$")
         left.plot([], [], "x", color=BLACK, label=r"$W = UV^\top$ by LSODA")
         left.set(xscale="log", yscale="log", xlabel=r"time $t$", ylabel=r"$X_{11}(t)$")
-        left.legend(loc="upper left")
+        left.legend(loc="lower right")
         late = ds.time >= 10
         expected = 0.5 / ds.law[late] ** 2
         right.plot(
