@@ -10,7 +10,7 @@ from ._derivative import History, push_forward
 from ._path import Inputs, Path
 from ._radau import ResidualRadau
 from ._record import empty_record
-from ._refinement import Refined, perturb_data
+from ._refinement import Refined, at_tolerance, perturb_data
 from ._run import Goal, RunState, fill_saved, run
 from ._start import start
 
@@ -115,7 +115,7 @@ def _replay(
     changed = perturb_data(inputs.term, inputs.frame, refined.perturbation)
     inputs = eqx.tree_at(lambda i: (i.term, i.frame), inputs, changed)
     begin = start(inputs.term, inputs.frame, inputs.log_alpha)
-    same = eqx.tree_at(lambda g: g.tolerance, goal, refined.tolerance)
+    same = at_tolerance(goal, refined.tolerance, goal.tolerance)
     record = empty_record(begin.graded, begin.force, solver.recorded_steps)
     state = run(inputs.term, solver, begin, same, inputs.save_ts, jnp.ones((), bool), record)
     assert state.record is not None

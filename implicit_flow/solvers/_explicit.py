@@ -231,6 +231,7 @@ def integrate_explicitly(
     goal = Goal(
         t1=fixed.t1,
         tolerance=target,
+        shortening=jnp.ones((), dtype),
         drift=jnp.maximum(_DRIFT_SHARE * target, 20 * eps),
         residual=jnp.maximum(_RESIDUAL_SHARE * target, 100 * eps),
         explained=jnp.maximum(target, 100 * eps),

@@ -38,6 +38,7 @@ def _goal(
     return Goal(
         t1=t1,
         tolerance=rtol,
+        shortening=jnp.ones((), dtype),
         drift=jnp.maximum(_DRIFT_SHARE * rtol, 20 * eps),
         residual=jnp.maximum(_RESIDUAL_SHARE * rtol, 100 * eps),
         explained=jnp.maximum(rtol, 100 * eps),

@@ -133,7 +133,7 @@ def refine(
     def attempt(tolerance, perturbation, enabled) -> RunState:
         term, frame = perturb_data(inputs.term, inputs.frame, perturbation)
         at = start(term, frame, inputs.log_alpha)
-        finer = eqx.tree_at(lambda g: g.tolerance, goal, tolerance)
+        finer = at_tolerance(goal, tolerance, rtol)
         return run(term, solver, at, finer, inputs.save_ts, enabled)
 
     def body(progress: _Progress) -> _Progress:
@@ -194,6 +194,24 @@ def refine(
     progress = _Progress(nothing, infinite, first_tolerance(rtol), no, no)
     progress = jax.lax.while_loop(lambda p: ~p.finished, body, progress)
     return progress.finest
+
+
+def at_tolerance(goal: Goal, tolerance: Float[Array, ""], rtol: Float[Array, ""]) -> Goal:
+    """What a run of some step tolerance is to reach.
+
+    Caps on the step shrink with the tolerance: where they, and not the tolerance, decide, two runs
+    would otherwise take the same steps, and agree whatever their error.
+
+    Args:
+        goal: of all runs.
+        tolerance: of the steps of this one.
+        rtol: relative accuracy of X that was asked for.
+
+    Returns:
+        The goal of this run.
+    """
+    shortening = (tolerance / first_tolerance(rtol)) ** 0.25
+    return eqx.tree_at(lambda g: (g.tolerance, g.shortening), goal, (tolerance, shortening))
 
 
 def first_tolerance(rtol: Float[Array, ""]) -> Float[Array, ""]:

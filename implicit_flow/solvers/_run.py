@@ -40,6 +40,7 @@ class Goal(eqx.Module):
 
     t1: Float[Array, ""]
     tolerance: Float[Array, ""]
+    shortening: Float[Array, ""]
     drift: Float[Array, ""]
     residual: Float[Array, ""]
     explained: Float[Array, ""]
@@ -175,14 +176,14 @@ def first_state(
     matrix = NewtonMatrix.build(term, factor)
     # A start far above its targets falls at rates that A*(r(0)) knows nothing of.
     changed = begin.largest + jnp.linalg.norm(term.adjoint(force - begin.force))
-    step = 1.0 / jnp.maximum(jnp.maximum(changed, matrix.eigenvalues[-1]), tiny)
+    step = goal.shortening / jnp.maximum(jnp.maximum(changed, matrix.eigenvalues[-1]), tiny)
     fixed = jnp.all(term.adjoint(force) == 0) & jnp.isinf(goal.t1)
     fits = relative_residual(term, factor) <= goal.residual
     window = open_window(factor, force)
     window = eqx.tree_at(lambda w: w.remainder, window, jnp.where(fixed, 0.0, window.remainder))
     return RunState(
         time=time,
-        step=jnp.minimum(step, jnp.maximum(goal.t1 - time, 0.0)),
+        step=jnp.minimum(step, goal.shortening * jnp.maximum(goal.t1 - time, 0.0)),
         graded=graded,
         factor=factor,
         force=force,
@@ -265,7 +266,7 @@ def _advance(
     time = jnp.where(last, goal.t1, state.time + step)
     rates = spectrum(term, force, graded)
     proposed = next_step(step, ratio, solved)
-    capped = jnp.minimum(proposed, growth_cap(solver, rates))
+    capped = jnp.minimum(proposed, goal.shortening * growth_cap(solver, rates))
     window = advance_window(state.window, time, factor, force)
 
     finite = jnp.all(jnp.isfinite(factor))
