@@ -97,4 +97,4 @@ def balancedness(
     for _ in range(2000):
         stepped = stepped + t / 2000 * velocity(stepped)
     moved, drifted = (np.linalg.norm(balance(W) - balance(start)) for W in (end, stepped))
-    return moved / size, float(np.linalg.norm(balance(start))) / size, drifted / size
+    return float(moved / size), float(np.linalg.norm(balance(start)) / size), float(drifted / size)
