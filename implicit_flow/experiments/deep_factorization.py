@@ -34,7 +34,7 @@ SOURCE = "Arora, Cohen, Hu and Luo (2019), Implicit regularization in deep matri
 
 SETTINGS: dict[str, dict[str, Any]] = {
     "tiny": {"dim": 4, "rank": 1, "num_measurements": 6, "depths": (2, 3), "instances": 3},
-    "quick": {"dim": 6, "rank": 1, "num_measurements": 12, "depths": (2, 3, 4), "instances": 30},
+    "quick": {"dim": 6, "rank": 1, "num_measurements": 12, "depths": (2, 3, 4), "instances": 8},
     "full": {"dim": 20, "rank": 2, "num_measurements": 80, "depths": (2, 3, 4), "instances": 30},
 }
 _LOG10_ALPHA, _RTOL, _TIMES = -3.0, 1e-5, 120
