@@ -44,4 +44,5 @@ def around(jumps: Float[np.ndarray, " j"], points: int) -> Float[np.ndarray, " k
         Increasing times.
     """
     windows = [np.linspace(0.6 * jump, 1.1 * jump, points) for jump in jumps]
-    return np.unique(np.concatenate([*windows, 2.0 * jumps[-1:]]))
+    between = np.linspace(0.2 * jumps[0], 2.0 * jumps[-1], 2 * points)
+    return np.unique(np.concatenate([*windows, between]))

@@ -96,5 +96,10 @@ def balancedness(
     stepped = start
     for _ in range(2000):
         stepped = stepped + t / 2000 * velocity(stepped)
+<<<<<<< HEAD
     moved, drifted = (float(np.linalg.norm(balance(W) - balance(start))) for W in (end, stepped))
     return moved / size, float(np.linalg.norm(balance(start))) / size, drifted / size
+=======
+    moved, drifted = (np.linalg.norm(balance(W) - balance(start)) for W in (end, stepped))
+    return float(moved / size), float(np.linalg.norm(balance(start)) / size), float(drifted / size)
+>>>>>>> lab3
