@@ -92,14 +92,9 @@ def balancedness(
         atol=1e-12,
     )
     end = found.y[:, -1].reshape(shape)
-    size = float(np.linalg.norm(end)) ** 2
+    size = np.linalg.norm(end) ** 2
     stepped = start
     for _ in range(2000):
         stepped = stepped + t / 2000 * velocity(stepped)
-<<<<<<< HEAD
-    moved, drifted = (float(np.linalg.norm(balance(W) - balance(start))) for W in (end, stepped))
-    return moved / size, float(np.linalg.norm(balance(start))) / size, drifted / size
-=======
     moved, drifted = (np.linalg.norm(balance(W) - balance(start)) for W in (end, stepped))
     return float(moved / size), float(np.linalg.norm(balance(start)) / size), float(drifted / size)
->>>>>>> lab3
