@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
@@ -29,6 +29,8 @@ SUMMARY = "index.json"
 LOGS = "logs"
 # What one experiment leaves in its folder.
 _FILES = ("outcome.json", "table.csv", "figure.png", "data.nc")
+# Seconds that a process has to end by itself before it is killed.
+_PATIENCE = 5.0
 _TABLE_ROWS = 8
 FAILED_TO_RUN = 1
 
@@ -73,6 +75,7 @@ def run_all(course: Course, names: Sequence[str] | None = None) -> None:
 
     write()
     pool = ThreadPoolExecutor(min(jobs, len(names)))
+    futures: list[Future[Result]] = []
     try:
         with _sigterm_is_an_interrupt():
             futures = [pool.submit(_run_one, name, course, running) for name in names]
@@ -84,8 +87,7 @@ def run_all(course: Course, names: Sequence[str] | None = None) -> None:
                     typer.echo(f"{number:>3}/{len(names)}  {_line(result)}", err=True)
     except KeyboardInterrupt:
         pool.shutdown(wait=False, cancel_futures=True)
-        for process in list(running):
-            process.terminate()
+        _end(futures, running)
         write()
         typer.echo(f"Interrupted. What was done is in {course.out / PAGE}", err=True)
         raise SystemExit(130) from None
@@ -99,6 +101,15 @@ def run_all(course: Course, names: Sequence[str] | None = None) -> None:
         named = ", ".join(result.name for result in lost)
         typer.echo(f"Failed to run: {named}. Why stands in {course.out / LOGS}.", err=True)
         raise SystemExit(FAILED_TO_RUN)
+
+
+def _end(futures: list[Future[Result]], running: set[subprocess.Popen[bytes]]) -> None:
+    """End every process, also one that is only just starting, or that does not listen."""
+    begin = time.monotonic()
+    while not all(future.done() for future in futures):
+        for process in list(running):
+            process.terminate() if time.monotonic() - begin < _PATIENCE else process.kill()
+        time.sleep(0.05)
 
 
 def _default_jobs() -> int:

@@ -1,5 +1,6 @@
 """All experiments at once: the page, what is left behind, and an experiment that cannot be run."""
 
+import contextlib
 import html
 import importlib.util
 import json
@@ -134,13 +135,18 @@ def test_an_interruption_ends_the_processes_and_leaves_a_page(tmp_path):
         started.kill()
         pytest.skip("this system does not list the children of a process")
     started.send_signal(signal.SIGTERM)
-    said = started.communicate(timeout=120)[1]
+    try:
+        said = started.communicate(timeout=120)[1]
+        for pid in children:
+            with pytest.raises(ProcessLookupError):
+                os.kill(pid, 0)
+    finally:
+        for pid in (started.pid, *children):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
     assert started.returncode == 130, said
     assert "Interrupted" in said
     assert "not run yet" in (out / "index.html").read_text("utf-8")
-    for pid in children:
-        with pytest.raises(ProcessLookupError):
-            os.kill(pid, 0)
 
 
 def test_what_an_experiment_says_cannot_break_the_page():
