@@ -22,7 +22,7 @@ def checked(log10_alphas: Sequence[float]) -> Float[np.ndarray, " k"]:
 
     Example:
         >>> from implicit_flow.experiments._ladder import checked
-        >>> checked((-2, -4)).tolist()
+        >>> checked((-2.0, -4.0)).tolist()
         [-2.0, -4.0]
     """
     ladder = np.array(log10_alphas, float)

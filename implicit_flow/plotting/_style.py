@@ -50,7 +50,7 @@ _SETTINGS = {
 
 @contextmanager
 def figure(
-    rows: int = 1, columns: int = 1, *, height: float = 4.6, width: float = 8.0
+    rows: int = 1, columns: int = 1, *, height: float | int = 4.6, width: float | int = 8.0
 ) -> Iterator[tuple["Figure", Any]]:
     """A figure in the style of the library.
 

@@ -150,6 +150,9 @@ def refine(
         difference = jnp.where(jnp.isfinite(progress.gap), later, _FIRST_PAIR * gap)
         met = ~first & (difference <= 0.7 * rtol)
         failed = ~first & state.failed
+        # A finer run along a norm that grows forever ends in the limit of its steps.
+        diverges = ~first & old.state.diverges
+        lost = diverges & ~state.ended
         exhausted = old.num_runs >= solver.refinements
         new = Refined(
             state=state,
@@ -161,7 +164,7 @@ def refine(
             num_runs=old.num_runs,
         )
         checked = eqx.tree_at(lambda r: r.sensitivity, old, gap)
-        finest = jax.tree.map(lambda a, b: jnp.where(checking, a, b), checked, new)
+        finest = jax.tree.map(lambda a, b: jnp.where(checking | lost, a, b), checked, new)
         finest = eqx.tree_at(
             lambda r: (r.total_steps, r.num_runs),
             finest,
@@ -174,8 +177,8 @@ def refine(
             finest=finest,
             gap=gap,
             tolerance=progress.tolerance * _REDUCTION,
-            checking=exhausted & ~met & ~failed & ~checking,
-            finished=checking | met | failed,
+            checking=exhausted & ~met & ~failed & ~diverges & ~checking,
+            finished=checking | met | failed | diverges,
         )
 
     infinite = jnp.asarray(jnp.inf, dtype)

@@ -18,8 +18,6 @@ _SLOWEST_POWER = 0.05
 _LARGEST_GROWTH = 0.05
 # Change of the residual over one window, relative, at which it counts as constant.
 _CONSTANT = 1e-3
-# Share of 1/t below which a rate of decay has not been seen: the force may act for 20 t more.
-_UNSEEN = 0.05
 # Overlap below which a growing direction is no part of the factor.
 _OVERLAP = 1e-10
 
@@ -234,7 +232,7 @@ def remaining_drift(
     tiny = jnp.finfo(time.dtype).tiny
     matrix = NewtonMatrix.build(term, factor)
     force = matrix.coordinates(term.residual(term.predict(factor))[None])
-    decay = _UNSEEN / jnp.maximum(time, tiny) + matrix.eigenvalues
+    decay = 1 / jnp.maximum(time, tiny) + matrix.eigenvalues
     integral = matrix.residuals(force / decay[None, :])[0]
     size = jnp.maximum(jnp.linalg.norm(factor.T @ factor), tiny)
     linear = 2 * jnp.linalg.norm(term.adjoint_times(integral, factor) @ factor.T) / size

@@ -175,12 +175,16 @@ def test_it_names_its_potential():
         (lambda: simulated("quadratic", alpha=0.1), "`alpha` must be left out for MirrorFlow"),
         (lambda: simulated("entropy"), "Exactly one of the arguments `alpha`"),
         (
-            lambda: simulated("entropy", alpha=1, init=0 * np.ones(3)),
+            lambda: imf.simulate(
+                problem_of(VALUES), flow_of("entropy"), alpha=1.0, init=0 * np.ones(3)
+            ),
             "`init` must be positive",
         ),
         (lambda: simulated("quadratic", init=np.ones(1)), r"`init` must have shape \(3,\)"),
         (
-            lambda: simulated("quadratic", init=np.array([1.0, np.nan, 0.0])),
+            lambda: imf.simulate(
+                problem_of(VALUES), flow_of("quadratic"), init=np.array([1.0, np.nan, 0.0])
+            ),
             "`init` must be finite",
         ),
     ],

@@ -32,7 +32,8 @@ def exports(sources):
         if len(parts) != 3 or parts[2] != "__init__.py" or parts[1] in NO_PAGE:
             continue
         for node in ast.parse(text).body:
-            if isinstance(node, ast.ImportFrom):
+            # `from . import part` is a package, with a page of its own or none.
+            if isinstance(node, ast.ImportFrom) and node.module:
                 home = sources["/".join([*parts[:2], *node.module.split(".")]) + ".py"]
                 definitions = {
                     definition.name
