@@ -135,6 +135,8 @@ def simulate(
         path, spectrum = by_congruence(problem, flow, engine, **common)
     else:
         _check_representable(flow, engine, log_alpha, dtype)
+        # Here the values of `init` are known, inside the compiled program they are not.
+        flow.start(problem, log_alpha, init)
         common["max_steps"] = 100_000 if max_steps is None else max_steps
         adjoint = _checked_adjoint(adjoint)
         path = integrate(problem, flow, engine, adjoint=adjoint, progress=progress, **common)

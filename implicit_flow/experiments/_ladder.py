@@ -78,7 +78,7 @@ def escape_time(log10_alpha: float, rate: float) -> float:
 
     Example:
         >>> from implicit_flow.experiments._ladder import escape_time
-        >>> round(escape_time(-4, 2.0), 6)
+        >>> round(escape_time(-4.0, 2.0), 6)
         2.302585
     """
     return float(-log10_alpha * np.log(10) / (2 * rate))
