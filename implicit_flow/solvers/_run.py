@@ -24,6 +24,8 @@ _DIVERGED = 7.0
 # Relative residual, in units of rounding, at which a step that fails has nothing left to resolve.
 _ROUNDING = 1e5
 _MAX_JUMPS = 200
+# Exponent that a direction must still grow by to count as one that has not arrived.
+_ROOM = 1.0
 # Lowest eigenvalue of A*(r) at a stationary point, as a share of the largest there or at the
 # start: one that is further below zero grows in the end, however slowly.
 _SADDLE, _SADDLE_ROUNDINGS = 1e-8, 200.0
@@ -277,7 +279,9 @@ def _advance(
     # A misfit within the error of X that is asked for is what the stage equations leave unsolved,
     # and says nothing about the targets.
     explained = misfit <= goal.explained
-    met = (resting & fits) | (settled & explained)
+    # A direction that is still far below what its own targets allow is waited for.
+    waiting = (rates.reachable < 0) & (rates.room > _ROOM)
+    met = (resting & fits) | (settled & explained & ~waiting)
     # Where nothing fits better A*(r) is positive semidefinite; a direction that has had no time to
     # grow must not pass for one that does not.
     least = max(_SADDLE, _SADDLE_ROUNDINGS * float(jnp.finfo(dtype).eps))
