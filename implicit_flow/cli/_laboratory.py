@@ -78,7 +78,9 @@ def run_all(course: Course, names: Sequence[str] | None = None) -> None:
     futures: list[Future[Result]] = []
     try:
         with _sigterm_is_an_interrupt():
-            futures = [pool.submit(_run_one, name, course, running) for name in names]
+            # One by one: an interruption amid them must know those that started.
+            for name in names:
+                futures.append(pool.submit(_run_one, name, course, running))
             for number, future in enumerate(as_completed(futures), start=1):
                 result = future.result()
                 results[result.name] = result
