@@ -21,6 +21,7 @@ def _rounds(size: int) -> np.ndarray:
     return np.array(rounds, dtype=np.int32).reshape(size - 1, size // 2, 2)
 
 
+@jax.jit
 def log_singular_values(state: GradedFactor) -> Float[Array, " p"]:
     r"""The logarithms of the singular values of $Q\,\mathrm{diag}(e^\ell)\,T$, increasing.
 

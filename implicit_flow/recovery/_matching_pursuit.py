@@ -1,5 +1,7 @@
 """Orthogonal matching pursuit: sparse vectors, one coordinate at a time."""
 
+from functools import partial
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -74,6 +76,7 @@ def orthogonal_matching_pursuit(problem: Problem, sparsity: int) -> Pursuit:
     return Pursuit(x, support, jnp.linalg.norm(missing) / problem.scale)
 
 
+@partial(jax.jit, static_argnums=2)
 def _pursue(
     B: Float[Array, "m n"], y: Float[Array, " m"], sparsity: int
 ) -> tuple[Int[Array, " k"], Float[Array, " k"]]:

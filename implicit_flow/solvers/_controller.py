@@ -76,11 +76,9 @@ def propagator_error(
     e = taylor_expm(
         jax.vmap(term.adjoint)(-step * (jnp.asarray(weights, step.dtype) @ residuals)), radius=0.8
     )
-    nodes, halves = factor, factor
-    for index in range(6):
-        nodes = e[index] @ nodes
-    for index in range(6, 10):
-        halves = e[index] @ halves
+    intervals = e[1::2] @ e[::2]
+    nodes = intervals[2] @ (intervals[1] @ (intervals[0] @ factor))
+    halves = intervals[4] @ (intervals[3] @ factor)
     size = jnp.maximum(jnp.linalg.norm(nodes), jnp.finfo(factor.dtype).tiny)
     return jnp.linalg.norm(nodes - halves) / size
 

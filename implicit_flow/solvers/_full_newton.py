@@ -68,23 +68,28 @@ def stage_jacobian(
     stack = jax.vmap(term.adjoint)(jnp.eye(m, dtype=dtype))
     values, vectors = jnp.linalg.eigh(exponents(term, residuals, step))
     weights = divided_exponential(*jnp.broadcast_arrays(values[:, :, None], values[:, None, :]))
-    turned = jnp.swapaxes(vectors, 1, 2)
     loads = -step * jnp.asarray(EXPONENT_WEIGHTS, dtype)
+
+    def node(carry, exponents):
+        """On to the next node: two exponentials, and the derivative of the residual there."""
+        current, moved = carry
+        for values, V, weight, load in zip(*exponents, strict=True):
+            inner = weight[None] * (V.T @ (stack @ V))
+            own = V @ (inner @ (V.T @ current))
+            grown = (V * jnp.exp(values)[None, :]) @ V.T
+            moved = grown @ moved + load[:, None, None, None] * own[None]
+            current = grown @ current
+        curvature = term.curvature(term.predict(current))
+        seen = curvature[:, None] * (stack @ current).reshape(m, -1)
+        row = -2 * jnp.einsum("kx,jlx->kjl", seen, moved.reshape(3, m, -1))
+        return (current, moved), row
+
+    # A loop and not three copies: compilation is what a first call costs.
     current = _principal(factor)
+    pairs = jax.tree.map(lambda x: x.reshape(3, 2, *x.shape[1:]), (values, vectors, weights, loads))
     moved = jnp.zeros((3, m, *current.shape), dtype)
-    rows = []
-    for index in range(6):
-        V, Vt = vectors[index], turned[index]
-        inner = weights[index][None] * (Vt @ (stack @ V))
-        own = V @ (inner @ (Vt @ current))
-        grown = (V * jnp.exp(values[index])[None, :]) @ Vt
-        moved = grown @ moved + loads[index][:, None, None, None] * own[None]
-        current = grown @ current
-        if index % 2:
-            curvature = term.curvature(term.predict(current))
-            seen = curvature[:, None] * (stack @ current).reshape(m, -1)
-            rows.append(-2 * jnp.einsum("kx,jlx->kjl", seen, moved.reshape(3, m, -1)))
-    return jnp.eye(3 * m, dtype=dtype) + jnp.stack(rows).reshape(3 * m, 3 * m)
+    _, rows = jax.lax.scan(node, (current, moved), pairs)
+    return jnp.eye(3 * m, dtype=dtype) + rows.reshape(3 * m, 3 * m)
 
 
 class _Iteration(eqx.Module):

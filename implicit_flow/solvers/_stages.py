@@ -127,9 +127,11 @@ def stage_factors(
         U at the nodes, and the log of the largest growth of any direction.
     """
     e = taylor_expm(exponents(term, residuals, step), radius=0.8)
-    first = e[1] @ (e[0] @ factor)
-    second = e[3] @ (e[2] @ first)
-    third = e[5] @ (e[4] @ second)
+    # Three products of pairs at once, and not one after the other: fewer and larger operations.
+    intervals = e[1::2] @ e[::2]
+    first = intervals[0] @ factor
+    second = intervals[1] @ first
+    third = intervals[2] @ second
     # The largest entry of a positive definite matrix is on its diagonal and at most its norm.
     growth = jnp.sum(jnp.log(jnp.max(jnp.abs(e), axis=(1, 2))))
     return jnp.stack([first, second, third]), growth
