@@ -235,7 +235,9 @@ def _advance(
     simply = enabled & (state.hard == 0)
     stages = solve_stages(*at, matrix, simply)
     frozen = stages.converged
-    stages = solve_fully(*at, stages, enabled & ~frozen)
+    # In a branch of its own: what its loop does not change would be computed for every step.
+    unsolved = enabled & ~frozen
+    stages = jax.lax.cond(unsolved, lambda: solve_fully(*at, stages, unsolved), lambda: stages)
     # Both are compared with the tolerance in the units of the embedded formula, whose error of
     # order 3 overstates that of the method by a factor of about 50; the other is of order 4.
     embedded = local_error(term, stages, state.force, step) / goal.tolerance
