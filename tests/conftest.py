@@ -3,8 +3,8 @@
 import os
 
 
-# Compilation is what these tests cost: measured, a first call of the engine compiles in 3 instead of
-# 12 processor seconds without LLVM's optimizations, and then runs 1.5 times slower. With
+# Compilation is what these tests cost: measured, a first call of the engine compiles in 3 instead
+# of 12 processor seconds without LLVM's optimizations, and then runs 1.5 times slower. With
 # XLA_FLAGS="", as in `make test-long`, the tests have the compiler that users have.
 os.environ.setdefault(
     "XLA_FLAGS", "--xla_cpu_use_fusion_emitters=false --xla_backend_optimization_level=0"
