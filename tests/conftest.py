@@ -9,6 +9,8 @@ import os
 os.environ.setdefault(
     "XLA_FLAGS", "--xla_cpu_use_fusion_emitters=false --xla_backend_optimization_level=0"
 )
+# As the command line does: threads of OpenBLAS wait for each other on a busy machine.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 os.environ.setdefault("MPLBACKEND", "agg")
 os.environ.setdefault("JAX_PLATFORMS", os.environ.get("IMPLICIT_FLOW_TEST_PLATFORM", ""))
 

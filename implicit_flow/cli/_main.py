@@ -58,6 +58,9 @@ def _root(
 
 def main() -> None:
     """Run the command line and leave with its exit code."""
+    # Matrices of some hundred rows: the threads of OpenBLAS wait for each other longer than they
+    # work, and on a busy machine a hundred times longer. Read when it is loaded, which is later.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     try:
         app(prog_name="implicit-flow")
     except SystemExit as end:

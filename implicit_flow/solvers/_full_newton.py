@@ -1,5 +1,7 @@
 """Newton's method with the Jacobian of the stage equations, for where the frozen matrix fails."""
 
+from functools import partial
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -13,11 +15,15 @@ from ._tableau import EXPONENT_WEIGHTS
 
 
 # Directions of X beyond this many are left to the iteration.
-_RANK = 20
+_RANK = 10
 # The Jacobian and the stack that it is formed from have to fit.
 _MOST_MEASUREMENTS = 500
 _LARGEST_STACK = 2e7
-_MAX_ITERATIONS = 8
+_MAX_ITERATIONS = 12
+# Entries of the Jacobian, whose diagonal is about one, that count as zero.
+_NOTHING = 1e-25
+# Contraction beyond which the Jacobian is formed anew.
+_SLOW = 0.2
 
 
 def affordable(num_measurements: int, dim: int) -> bool:
@@ -92,8 +98,30 @@ def stage_jacobian(
     return jnp.eye(3 * m, dtype=dtype) + rows.reshape(3 * m, 3 * m)
 
 
+class _Factorization(eqx.Module):
+    """LU of the Jacobian; its permutation is kept, for it costs as much as the factors."""
+
+    factors: Float[Array, "r r"]
+    order: Int[Array, " r"]
+
+    @classmethod
+    def of(cls, matrix: Float[Array, "r r"]) -> "_Factorization":
+        # What no digit of the solution sees: its products would be denormal, and a hundred times
+        # slower than other numbers.
+        matrix = jnp.where(jnp.abs(matrix) < _NOTHING, 0.0, matrix)
+        factors, _, order = jax.lax.linalg.lu(matrix)
+        return cls(factors, order)
+
+    def solve(self, right: Float[Array, " r"]) -> Float[Array, " r"]:
+        solve = partial(jax.lax.linalg.triangular_solve, self.factors, left_side=True)
+        below = solve(right[self.order][:, None], lower=True, unit_diagonal=True)
+        return solve(below, lower=False)[:, 0]
+
+
 class _Iteration(eqx.Module):
     stages: Stages
+    factorization: _Factorization
+    refresh: Bool[Array, ""]
     failed: Bool[Array, ""]
     count: Int[Array, ""]
     previous: Float[Array, ""]
@@ -135,14 +163,18 @@ def solve_fully(
         factors, growth = stage_factors(term, residuals, step, factor)
         predictions = jax.vmap(term.predict)(factors)
         violation = residuals - jax.vmap(term.residual)(predictions)
-        jacobian = stage_jacobian(term, residuals, step, factor)
-        update = -jnp.linalg.solve(jacobian, violation.reshape(-1)).reshape(3, m)
+        factorization = jax.lax.cond(
+            state.refresh,
+            lambda: _Factorization.of(stage_jacobian(term, residuals, step, factor)),
+            lambda: state.factorization,
+        )
+        update = -factorization.solve(violation.reshape(-1)).reshape(3, m)
         new = residuals + update
         change, relative = effect(term, factors, step, update, new)
         contraction = change / jnp.maximum(state.previous, jnp.finfo(dtype).tiny)
         known = state.count > 0
-        # Newton converges quadratically, but for the directions that the Jacobian leaves out.
-        tail = jnp.where(known, jnp.minimum(contraction, 1.0), 1.0)
+        bounded = jnp.minimum(contraction, 0.5)
+        tail = jnp.where(known, bounded / (1 - bounded), 1.0)
         converged = (change * tail < target) & (relative * tail < 0.05)
         converged |= known & (change < rounding(growth))
         finite = jnp.all(jnp.isfinite(new)) & (growth < 2 * solver.growth_per_step)
@@ -156,8 +188,11 @@ def solve_fully(
                 matrix=state.stages.matrix,
                 converged=converged & finite,
                 num_iterations=state.stages.num_iterations + 1,
-                num_factorizations=state.stages.num_factorizations + 1,
+                num_factorizations=state.stages.num_factorizations
+                + state.refresh.astype(jnp.int32),
             ),
+            factorization=factorization,
+            refresh=known & (contraction > _SLOW),
             failed=~finite | (~converged & (diverges | (count >= _MAX_ITERATIONS))),
             count=count,
             previous=change,
@@ -167,6 +202,8 @@ def solve_fully(
         stages=eqx.tree_at(
             lambda s: s.residuals, stages, jnp.where(enabled, guess, stages.residuals)
         ),
+        factorization=_Factorization(jnp.zeros((3 * m, 3 * m), dtype), jnp.zeros(3 * m, jnp.int32)),
+        refresh=jnp.ones((), bool),
         failed=~enabled,
         count=jnp.zeros((), jnp.int32),
         previous=jnp.ones((), dtype),
