@@ -23,6 +23,8 @@ from ._tableau import NODES, WEIGHTS, interpolation_weights
 _DIVERGED = 7.0
 # Relative residual, in units of rounding, at which a step that fails has nothing left to resolve.
 _ROUNDING = 1e5
+# Rejected steps, half as many as accepted ones or more, after which a run that fits is given up.
+_FAILURES = 16
 _MAX_JUMPS = 200
 # Exponent that a direction must still grow by to count as one that has not arrived.
 _ROOM = 1.0
@@ -296,15 +298,17 @@ def _advance(
     def keep(new, old):
         return jax.tree.map(lambda a, b: jnp.where(accept, a, b), new, old)
 
-    # A force that has sunk into rounding moves X no further; what remains is reported.
-    exhausted = (
-        enabled
-        & ~solved
-        & jnp.isinf(goal.t1)
-        & (relative_residual(term, state.factor) <= _ROUNDING * jnp.finfo(dtype).eps)
-        & (state.window.remainder <= 10 * goal.drift)
-    )
     counts = state.counts
+    # A force that has sunk into rounding moves X no further; what remains is reported. And where
+    # step after step fails at targets that are met, time has outrun the rounding of the force: its
+    # noise is all that is left to follow, and the drift that is reported is not finite.
+    before = relative_residual(term, state.factor)
+    sunk = (before <= _ROUNDING * jnp.finfo(dtype).eps) & (
+        state.window.remainder <= 10 * goal.drift
+    )
+    lost = (counts.rejected >= _FAILURES) & (2 * counts.rejected >= counts.accepted)
+    lost = lost & (before <= goal.residual)
+    exhausted = enabled & ~solved & jnp.isinf(goal.t1) & (sunk | lost)
     stalled = ~accept & (proposed <= 4 * jnp.finfo(dtype).eps * state.time)
     return RunState(
         time=keep(time, state.time),
