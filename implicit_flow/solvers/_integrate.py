@@ -18,7 +18,7 @@ from ._stationarity import remaining_drift
 
 
 # Share of `rtol` that may be left to the drift after the end.
-_DRIFT_SHARE = 0.1
+_DRIFT_SHARE = 0.03
 # Residual at which targets count as met, as a share of `rtol`.
 _RESIDUAL_SHARE = 1e-2
 # Size of A(X) relative to the targets at which X counts as zero.
