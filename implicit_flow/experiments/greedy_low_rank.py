@@ -78,6 +78,8 @@ SETTINGS: dict[str, dict[str, Any]] = {
     },
 }
 _RANK = 2
+# Jump times are compared to a part in a thousand, distances to less.
+_RTOL = 1e-4
 
 
 def run(
@@ -183,6 +185,7 @@ def _factor(problem: Problem, path: GreedyLowRank, sizes: dict[str, Any]) -> dic
             log10_alpha=log10_alpha,
             t1=times[-1],
             solver=solver,
+            rtol=_RTOL,
             saveat=times,
             throw=False,
         )
