@@ -39,6 +39,15 @@ def check(ds):
     ):
         if bool(region.any()):
             assert abs(float(convex.mean("instance").where(region).mean()) - wanted) < 0.1
+    # The transition, as the least expected squared distance of a Gaussian vector from tau times the
+    # subdifferential, with the expectation by quadrature.
+    taus = np.linspace(0, 6, 601)
+    grid = np.linspace(0, 12, 24001)
+    density = 2 * np.exp(-(grid**2) / 2) / np.sqrt(2 * np.pi)
+    tails = [np.trapezoid(np.maximum(grid - tau, 0) ** 2 * density, grid) for tau in taus]
+    for rho, found in zip(ds.sparsity.values, ds.transition.values, strict=True):
+        least = np.min(rho * (1 + taus**2) + (1 - rho) * np.array(tails))
+        assert abs(found - least) < 0.02
     # Statistical dimensions, known in closed form at the ends.
     assert abs(sparse.statistical_dimension(1.0) - 1) < 1e-6
     assert sparse.statistical_dimension(1e-9) < 1e-6
