@@ -64,8 +64,8 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "columns": (1, 2, 3, 4, 7),
         "row_columns": (1, 2, 3, 4, 13),
         "instances": 4,
-        "starts": 6,
-        "radii": (0.3, 0.8),
+        "starts": 4,
+        "radii": (0.3,),
     },
     "full": {
         "dim": 16,
