@@ -63,7 +63,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "side": 6,
         "columns": (1, 2, 3, 4, 7),
         "row_columns": (1, 2, 3, 4, 13),
-        "instances": 4,
+        "instances": 3,
         "starts": 4,
         "radii": (0.3,),
     },
