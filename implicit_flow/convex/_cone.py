@@ -127,16 +127,14 @@ def least_diagonal(
     """
     p, q = W.shape
     n = p + q
-    # The triangle column by column, off-diagonal entries times sqrt(2), as the solver has it.
-    place = lambda row, column: column * (column + 1) // 2 + row
     rows, columns = (index.ravel() for index in np.indices((p, q)))
     size, entries = n * (n + 1) // 2, p * q
     # s = right - matrix @ x is the triangle of [[diag, -Y], [-Y', diag]].
     block = sp.csc_array(
-        (np.full(entries, np.sqrt(2)), (place(rows, p + columns), np.arange(entries))),
+        (np.full(entries, np.sqrt(2)), (_place(rows, p + columns), np.arange(entries))),
         shape=(size, entries),
     )
-    diagonal = np.array([place(k, k) for k in range(n)])
+    diagonal = _place(np.arange(n), np.arange(n))
     if weights is not None:
         right = np.zeros(size)
         right[diagonal] = weights
@@ -150,11 +148,63 @@ def least_diagonal(
         cones = [_clarabel.ZeroConeT(1), _clarabel.PSDTriangleConeT(n)]
         x, z, _ = _run(cost, matrix, np.append(1.0, np.zeros(size)), cones)
         Y, found, z = x[:entries].reshape(p, q), x[entries:], z[1:]
+    return np.nan_to_num(_from_triangle(z, n)), np.nan_to_num(Y), np.nan_to_num(found)
+
+
+def least_misfit(
+    values: np.ndarray, seen: np.ndarray, bound: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    r"""Minimize $\frac12\sum (W - y)^2$ over the entries seen, for W of max-norm at most `bound`.
+
+    Solved through the dual: the residual R on those entries and the diagonal c of
+    [[diag, R], [R', diag]] >= 0, at the least of $\frac12|R|^2 + \langle R, y\rangle +
+    \frac12\mathrm{bound}\sum_k c_k$.
+
+    Args:
+        values: y, shape (p, q), with entries of size 1.
+        seen: shape (p, q); true at the entries that count, of which there is at least one.
+        bound: positive.
+
+    Returns:
+        X = [[A, W], [W', B]], shape (p + q, p + q); R, shape (p, q), zero where nothing is seen;
+        and c, shape (p + q,). Nothing is verified.
+    """
+    p, q = values.shape
+    n = p + q
+    rows, columns = np.nonzero(seen)
+    size, entries = n * (n + 1) // 2, len(rows)
+    # s = right - matrix @ x is the triangle of [[diag, R], [R', diag]].
+    matrix = sp.csc_array(
+        (
+            np.append(np.full(entries, -np.sqrt(2)), np.full(n, -1.0)),
+            (
+                np.append(_place(rows, p + columns), _place(np.arange(n), np.arange(n))),
+                np.arange(entries + n),
+            ),
+        ),
+        shape=(size, entries + n),
+    )
+    square = sp.diags_array(np.append(np.ones(entries), np.zeros(n)))
+    cost = np.append(values[rows, columns], np.full(n, bound / 2))
+    x, z, _ = _run(cost, matrix, np.zeros(size), [_clarabel.PSDTriangleConeT(n)], square)
+    R = np.zeros((p, q))
+    R[rows, columns] = x[:entries]
+    # The multiplier of [[diag, R], [R', diag]] is half of X.
+    X = 2 * _from_triangle(z, n)
+    return np.nan_to_num(X), np.nan_to_num(R), np.nan_to_num(x[entries:])
+
+
+def _place(row: np.ndarray, column: np.ndarray) -> np.ndarray:
+    """Where the solver has an entry of a triangle: column by column."""
+    return column * (column + 1) // 2 + row
+
+
+def _from_triangle(z: np.ndarray, n: int) -> np.ndarray:
+    """The symmetric matrix of a triangle whose off-diagonal entries come times sqrt(2)."""
     X = np.zeros((n, n))
     upper = np.triu_indices(n)
-    X[upper] = z[place(*upper)] / np.where(upper[0] == upper[1], 1, np.sqrt(2))
-    X = X + X.T - np.diag(np.diag(X))
-    return np.nan_to_num(X), np.nan_to_num(Y), np.nan_to_num(found)
+    X[upper] = z[_place(*upper)] / np.where(upper[0] == upper[1], 1, np.sqrt(2))
+    return X + X.T - np.diag(np.diag(X))
 
 
 def _block(cone: AbstractCone):
@@ -164,7 +214,11 @@ def _block(cone: AbstractCone):
 
 
 def _run(
-    cost: np.ndarray, matrix: sp.csc_array, right: np.ndarray, cones: list
+    cost: np.ndarray,
+    matrix: sp.csc_array,
+    right: np.ndarray,
+    cones: list,
+    square: sp.dia_array | None = None,
 ) -> tuple[np.ndarray, np.ndarray, str]:
     settings = _clarabel.DefaultSettings()
     settings.verbose = False
@@ -172,8 +226,9 @@ def _run(
     settings.tol_gap_abs = settings.tol_gap_rel = settings.tol_feas = 1e-12
     settings.tol_infeas_abs = settings.tol_infeas_rel = 1e-10
     empty = sp.csc_matrix((len(cost), len(cost)))
+    quadratic = empty if square is None else sp.csc_matrix(square)
     solver = _clarabel.DefaultSolver(
-        empty, np.asarray(cost, float), sp.csc_matrix(matrix), right, cones, settings
+        quadratic, np.asarray(cost, float), sp.csc_matrix(matrix), right, cones, settings
     )
     solution = solver.solve()
     return np.asarray(solution.x), np.asarray(solution.z), str(solution.status)

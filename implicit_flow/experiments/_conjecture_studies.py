@@ -42,7 +42,8 @@ def starts(
         for d in range(dim + 1):
             spread = np.linalg.qr(rng.normal(size=(dim, dim)))[0][:d]
             init = np.eye(dim) if d == 0 else rng.normal(size=(dim, d)) / np.sqrt(d) @ spread
-            found = limit(problem, init=jnp.asarray(init), log10_alphas=ladder, throw=False)
+            # The last rung alone: nothing is said about the error of the limit here.
+            found = limit(problem, init=jnp.asarray(init), log10_alphas=ladder[-1:], throw=False)
             excess[d, k] = float(found.solutions[-1].nuclear_norm) / least - 1
             missed[d, k] = float(found.solutions[-1].residual_norm)
     return {

@@ -5,6 +5,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.optimize import minimize
 
+from ..convex import max_norm, trace_norm, weighted_trace_norm
+
 
 class Factors(NamedTuple):
     """What descent over factorizations found.
@@ -113,3 +115,48 @@ def least_rows(W: np.ndarray, random: np.random.Generator) -> Factors:
     U, V, _ = family.factors(x[:-1])
     longest = (float(np.max(np.linalg.norm(factor, axis=1))) for factor in (U, V))
     return Factors(float(np.prod(list(longest))), family.missing(U, V))
+
+
+def matrices_of(dim: int, random: np.random.Generator) -> dict[str, np.ndarray]:
+    """Matrices of one shape; the max-norm of the first three is known: 1, 1 and sqrt 2.
+
+    Args:
+        dim: their side.
+        random: of the others.
+
+    Returns:
+        Name -> matrix.
+    """
+    root = np.kron(np.array([[1.0, 1.0], [1.0, -1.0]]), np.ones((dim, dim)))[::dim, ::dim]
+    repeat = np.arange(dim) % 2
+    return {
+        "identity": np.eye(dim),
+        "ones": np.ones((dim, dim)),
+        "1 1 1 -1": root[np.ix_(repeat, repeat)],
+        "signs": np.sign(random.standard_normal((dim, dim))),
+        "triangle": np.tri(dim),
+        "rank 2": random.standard_normal((dim, 2)) @ random.standard_normal((2, dim)),
+        "gaussian": random.standard_normal((dim, dim)),
+    }
+
+
+def two_ways(W: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """Trace norm, weighted trace norm and max-norm by factors and by semidefinite programs.
+
+    Args:
+        W: not zero.
+        random: of the weights and of the starts.
+
+    Returns:
+        Rows by factors, by cones, gap between the bounds of the cones, and what UV' misses of W.
+    """
+    p, q = (random.dirichlet(np.full(size, 3.0)) for size in W.shape)
+    ones = (np.ones(W.shape[0]), np.ones(W.shape[1]))
+    factors = (
+        least_frobenius(W, *ones, random),
+        least_frobenius(W, p, q, random),
+        least_rows(W, random),
+    )
+    cones = (trace_norm(W), weighted_trace_norm(W, p, q), max_norm(W))
+    rows = [(f.value, c.value, c.gap, f.missing) for f, c in zip(factors, cones, strict=True)]
+    return np.array(rows).T

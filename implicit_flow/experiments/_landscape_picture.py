@@ -122,7 +122,10 @@ def _moved(axis: Any, ds: "xarray.Dataset") -> None:
         ylabel=r"$\|UU^\top - X_r\|_F$",
         title=r"noisy and approximately low-rank targets",
     )
-    axis.legend()
+    low, high = axis.get_ylim()
+    # Room for the legend above the lines.
+    axis.set_ylim(low, high * (high / low) ** 0.45)
+    axis.legend(loc="upper left")
 
 
 def _steps(axis: Any, ds: "xarray.Dataset") -> None:

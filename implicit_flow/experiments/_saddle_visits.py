@@ -57,6 +57,7 @@ def deep_products(
         reference = greedy_low_rank(problem, depth=depth, max_rank=ranks)
         power = 1 - 2 / depth
 
+        # Of few stages: nothing is stiff on the way, and it compiles in half the time of `Dopri8`.
         @jax.jit
         def follow(log10_alpha: Any, times: Any, depth: int = depth) -> Any:
             sol = simulate(
@@ -64,6 +65,7 @@ def deep_products(
                 DeepFlow(depth),
                 log10_alpha=log10_alpha,
                 t1=times[-1],
+                solver=diffrax.Tsit5(),
                 rtol=1e-4,
                 saveat=times,
                 throw=False,

@@ -41,6 +41,7 @@ SOURCE = (
 
 # dim, rank, num_measurements: of the random problems, the planted X of them; n = 4 and m = 3 are
 # the sizes of a counterexample, which then compiles nothing of its own. num_instances: a kind.
+# num_starts: of them from other starts.
 # recovery_dim: n of the study of recovery, 0 for none; recovery_engine: its solver.
 SETTINGS: dict[str, dict[str, Any]] = {
     "tiny": {
@@ -50,6 +51,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "rank": 1,
         "num_measurements": 2,
         "num_instances": 3,
+        "num_starts": 2,
         "log10_alphas": (-10.0, -30.0, -100.0, -300.0),
         "num_steps": (),
         "recovery_dim": 0,
@@ -63,6 +65,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "rank": 1,
         "num_measurements": 3,
         "num_instances": 8,
+        "num_starts": 4,
         "log10_alphas": (-10.0, -30.0, -100.0, -300.0),
         "num_steps": (16_000, 32_000, 64_000),
         "recovery_dim": 12,
@@ -76,6 +79,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "rank": 2,
         "num_measurements": 20,
         "num_instances": 100,
+        "num_starts": 4,
         "log10_alphas": (-10.0, -30.0, -100.0, -300.0),
         "num_steps": (64_000, 128_000, 256_000),
         "recovery_dim": 50,
@@ -156,7 +160,7 @@ def run(
     examples = {k: v for k, v in counterexamples().items() if k in chosen["known"]}
     ds = ds.assign(_known(examples, ladder))
     dense = [p for name in names if name != "commuting" for p in problems[name][:2]]
-    ds = ds.assign(starts(dense[:4], list(ladder), rng))
+    ds = ds.assign(starts(dense[: chosen["num_starts"]], list(ladder), rng))
     if chosen["num_steps"]:
         ds = ds.assign(step_sizes(dense[0], -4.0, chosen["num_steps"]))
     if chosen["recovery_dim"]:

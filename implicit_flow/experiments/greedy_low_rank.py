@@ -78,6 +78,8 @@ SETTINGS: dict[str, dict[str, Any]] = {
     },
 }
 _RANK = 2
+# Jump times are compared to a part in a thousand, distances to less.
+_RTOL = 1e-4
 
 
 def run(
@@ -183,6 +185,7 @@ def _factor(problem: Problem, path: GreedyLowRank, sizes: dict[str, Any]) -> dic
             log10_alpha=log10_alpha,
             t1=times[-1],
             solver=solver,
+            rtol=_RTOL,
             saveat=times,
             throw=False,
         )
@@ -264,7 +267,7 @@ def _outcome(ds: "xarray.Dataset") -> dict[str, str]:
         f"its law {listed(deep)}. Closest to the saddles at the smallest alpha: "
         f"{listed(shallow[-1])} (factor flow), "
         f"{'; '.join(listed(row) for row in saddles[:, -1])} (deeper), relative; asymmetry of "
-        f" deeper products at most {skew:.0e}."
+        f"deeper products at most {skew:.0e}."
     )
     return {"outcome": outcome, "outcome_text": text}
 
@@ -282,17 +285,17 @@ def table(ds: "xarray.Dataset") -> "xarray.Dataset":
 
 
 def plot(ds: "xarray.Dataset") -> "Figure":
-    """Draws the eigenvalues along the smallest start, and jump times against log(1/alpha).
+    """Draws eigenvalues along the smallest start, jump times, and escapes of deeper products.
 
     Args:
         ds: what `run` returned.
 
     Returns:
-        A figure of two panels.
+        A figure of three panels.
     """
     from ..plotting._style import COLORS, GRAY, figure
 
-    with figure(1, 2, width=14.0, height=5.0) as (drawn, (left, right)):
+    with figure(1, 3, width=19.0, height=5.0) as (drawn, (left, right, deeper)):
         for k in range(ds.sizes["eigenvalue"]):
             left.plot(
                 ds.scaled_time, ds.eigenvalues[:, k], color=COLORS[k], label=rf"$\lambda_{k + 1}$"
@@ -305,7 +308,7 @@ def plot(ds: "xarray.Dataset") -> "Figure":
             xlim=(0, 1.6 * float(ds.tau[-1])),
         )
         left.set_title(rf"$\alpha = 10^{{{float(ds.log10_alpha[-1]):g}}}$; dashed: $\tau_k$")
-        left.legend(loc="center left")
+        left.legend(loc="center")
         scale = -ds.log10_alpha.values * np.log(10)
         groups = (
             ("jump", "jump_time", "tau", "o", r"$\lambda_{}$"),
@@ -321,11 +324,19 @@ def plot(ds: "xarray.Dataset") -> "Figure":
                     color=COLORS[color],
                     label=words.replace("{}", str(k + 1)),
                 )
-                right.plot(
-                    scale, scale * float(ds[tau][k]), "-", color=COLORS[color], linewidth=1.4
-                )
+                line = np.linspace(0.9 * scale[0], 1.05 * scale[-1], 200)
+                right.plot(line, line * float(ds[tau][k]), "-", color=COLORS[color], linewidth=1.4)
                 color += 1
         right.set(yscale="log", xlabel=r"$\log(1/\alpha)$", ylabel="jump time")
         right.set_title(r"marks: flow; lines: $\tau_k \log(1/\alpha)$")
         right.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+        small = -ds.deep_log10_alpha
+        for k, depth in enumerate(ds.depth.values):
+            row = ds.sel(depth=depth)
+            deeper.plot(small, row.deep_escape_time, "o", color=COLORS[k], label=f"$N$ = {depth}")
+            deeper.plot(small, row.deep_predicted, "-", color=COLORS[k], linewidth=1.4)
+        deeper.set(yscale="log", xlabel=r"$\log_{10}(1/\alpha)$", ylabel="time of the first escape")
+        deeper.set_xticks(small.values)
+        deeper.set_title(r"depth $N$; lines: the law $\alpha^{2/N-1} / ((N-2)\mu_1)$")
+        deeper.legend()
     return drawn

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import _checks
-from ..convex import max_norm, trace_norm, weighted_trace_norm
 from ..plotting._style import COLORS, GRAY, figure
-from ._factorizations import least_frobenius, least_rows
+from ._factorizations import matrices_of, two_ways
 from ._finish import finish
 from ._norm_ball import descents, shares_above
 from ._rank_path import jester, rank_path, ranks_that_may_fit, synthetic
+from ._row_ball import row_descents, rows_above
 from ._sizes import sizes
 
 
@@ -25,13 +25,14 @@ CLAIM = (
     "Trace norm, weighted trace norm and max-norm are least norms of factors, W = UV'. For W_k, "
     "the least of loss + lambda ||W||_tr over rank k: where lambda is small and rank k has as many "
     "parameters as there are entries, rank grows while norm and test error fall. Factors of "
-    "bounded norm have no spurious local minima once they have enough columns."
+    "bounded norm have no spurious local minima once they have enough columns, be it the sum of "
+    "squares that is bounded (trace norm) or the longest row (max-norm)."
 )
 HYPOTHESES = (
     "Norms: any matrix (semidefinite programs in float64). W_k: ratings of users by items with "
     "noise; squared loss; descent from W of the k before; a least lambda well below the noise. "
-    "Minima: squared loss on a part of the entries, trace norm at most tau, more than min(p, q) "
-    "columns."
+    "Minima: squared loss on a part of the entries of a p by q matrix; trace norm at most tau and "
+    "more than min(p, q) columns, or max-norm at most B and more than p + q."
 )
 SOURCE = (
     "Srebro, Rennie and Jaakkola (2004) and Srebro and Shraibman (2005) for the norms, "
@@ -48,6 +49,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "penalties": (0.03, 3.0),
         "side": 4,
         "columns": (1, 2, 5),
+        "row_columns": (1, 2, 9),
         "instances": 2,
         "starts": 4,
         "radii": (0.3,),
@@ -58,11 +60,12 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "num_items": 40,
         "ranks": (*range(1, 15), 16, 18, 20, 24, 30, 40),
         "penalties": (0.03, 0.3, 3.0),
-        "side": 8,
-        "columns": (1, 2, 3, 4, 5, 9),
-        "instances": 6,
-        "starts": 12,
-        "radii": (0.3, 0.8),
+        "side": 6,
+        "columns": (1, 2, 3, 4, 7),
+        "row_columns": (1, 2, 3, 4, 13),
+        "instances": 3,
+        "starts": 4,
+        "radii": (0.3,),
     },
     "full": {
         "dim": 16,
@@ -72,11 +75,13 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "penalties": (0.03, 0.3, 3.0, 10.0),
         "side": 10,
         "columns": (1, 2, 3, 4, 5, 6, 11),
+        "row_columns": (1, 2, 3, 4, 5, 6, 21),
         "instances": 20,
         "starts": 30,
         "radii": (0.3, 0.6, 0.9),
     },
 }
+_ROWS = ("row_columns", "radius", "instance", "start")
 _NORMS = ("trace norm", "weighted trace norm", "max-norm")
 # Rank and noise of synthetic ratings of variance 1, and the share that is for training.
 _PLANTED, _NOISE, _SHARE = 3, 0.5, 0.5
@@ -96,6 +101,7 @@ def run(
     penalties: Sequence[float | int] | None = None,
     side: int | None = None,
     columns: Sequence[int] | None = None,
+    row_columns: Sequence[int] | None = None,
     instances: int | None = None,
     starts: int | None = None,
     radii: Sequence[float | int] | None = None,
@@ -113,10 +119,11 @@ def run(
         ranks: the k, increasing.
         penalties: the lambda, for ratings of variance 1.
         side: side of the matrices of the problems of bounded norm.
-        columns: the d, numbers of columns of factors.
-        instances: problems of bounded norm.
+        columns: the d, numbers of columns of factors of bounded trace norm.
+        row_columns: the same of bounded max-norm.
+        instances: problems of bounded norm, of either kind.
         starts: of descent in each.
-        radii: tau, relative to the trace norm of the known entries.
+        radii: tau, relative to the trace norm of the known entries; B, to the largest of them.
         say: called with lines of progress.
 
     Returns:
@@ -130,8 +137,8 @@ def run(
     size = sizes(SETTINGS, setting, given, least={**least, "dim": 2, "side": 2})
     _refuse_unfit(size)
     random = np.random.default_rng(seed)
-    matrices = _matrices(size["dim"], random)
-    norms = {name: _two_ways(W, random) for name, W in matrices.items()}
+    matrices = matrices_of(size["dim"], random)
+    norms = {name: two_ways(W, random) for name, W in matrices.items()}
     say(f"{len(norms)} matrices: norms by factors and by semidefinite programs")
     if data_dir is None:
         shape = (size["num_users"], size["num_items"])
@@ -146,7 +153,9 @@ def run(
         last = path[penalty][-1]
         say(f"lambda {penalty:g}: test error {last['test_error']:.3f} at rank {ranks_here[-1]}")
     ends = descents(size, seed)
-    say("descents over factors of bounded norm")
+    say("descents over factors of bounded trace norm")
+    row_ends, row_least = row_descents(size, seed)
+    say("descents over factors of bounded rows, and their convex program")
     fitting = ranks_that_may_fit(shape, int(ratings.train.sum()))
     above, spurious = shares_above(ends)
     names = ("objective", "lower_bound", "trace_norm", "rank", "train_error", "test_error")
@@ -170,6 +179,9 @@ def run(
             "end_escape": (("columns", "radius", "instance", "start"), ends["escape"]),
             "share_above": ("columns", above),
             "share_spurious": ("columns", spurious),
+            **{f"row_end_{name}": (_ROWS, value) for name, value in row_ends.items()},
+            **{f"row_least_{name}": (_ROWS[1:3], value) for name, value in row_least.items()},
+            "row_share_above": ("row_columns", rows_above(row_ends, row_least)),
         },
         coords={
             "matrix": list(matrices),
@@ -177,6 +189,7 @@ def run(
             "penalty": [float(penalty) for penalty in path],
             "k": list(ranks_here),
             "columns": list(size["columns"]),
+            "row_columns": list(size["row_columns"]),
             "radius": [float(radius) for radius in size["radii"]],
         },
         attrs={
@@ -200,41 +213,12 @@ def _refuse_unfit(size: dict[str, Any]) -> None:
     if max(size["radii"]) >= 1:
         cure = "At 1 and above a matrix within the ball may fit, and the bound does not bind."
         _checks.refuse("radii", "be below 1", f"hold {max(size['radii'])}", cure)
-    for name in ("ranks", "columns"):
+    for name in ("ranks", "columns", "row_columns"):
         if list(size[name]) != sorted(set(size[name])):
             _checks.refuse(name, "increase", f"is {tuple(size[name])}")
     smaller = min(size["num_users"], size["num_items"])
     if min(size["ranks"]) > smaller:
         _checks.refuse("ranks", f"begin at most at {smaller}", f"begins at {min(size['ranks'])}")
-
-
-def _matrices(dim: int, random: np.random.Generator) -> dict[str, np.ndarray]:
-    """Matrices of one shape; the max-norm of the first three is known: 1, 1 and sqrt 2."""
-    root = np.kron(np.array([[1.0, 1.0], [1.0, -1.0]]), np.ones((dim, dim)))[::dim, ::dim]
-    repeat = np.arange(dim) % 2
-    return {
-        "identity": np.eye(dim),
-        "ones": np.ones((dim, dim)),
-        "1 1 1 -1": root[np.ix_(repeat, repeat)],
-        "signs": np.sign(random.standard_normal((dim, dim))),
-        "triangle": np.tri(dim),
-        "rank 2": random.standard_normal((dim, 2)) @ random.standard_normal((2, dim)),
-        "gaussian": random.standard_normal((dim, dim)),
-    }
-
-
-def _two_ways(W: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """By factors, by cones, gap between the bounds of the cones, and what UV' misses of W."""
-    p, q = (random.dirichlet(np.full(size, 3.0)) for size in W.shape)
-    ones = (np.ones(W.shape[0]), np.ones(W.shape[1]))
-    factors = (
-        least_frobenius(W, *ones, random),
-        least_frobenius(W, p, q, random),
-        least_rows(W, random),
-    )
-    cones = (trace_norm(W), weighted_trace_norm(W, p, q), max_norm(W))
-    rows = [(f.value, c.value, c.gap, f.missing) for f, c in zip(factors, cones, strict=True)]
-    return np.array(rows).T
 
 
 def _grid(norms: dict[str, np.ndarray], which: int) -> np.ndarray:
@@ -265,7 +249,9 @@ def _outcome(ds: "xarray.Dataset") -> dict[str, str]:
     fall, spread = (float(value) for value in ds.attrs["fall_of_test_error"])
     enough = ds.columns > ds.attrs["side"]
     trapped = float(ds.share_above.where(enough).max()) if bool(enough.any()) else np.nan
-    few = float(ds.share_above[0])
+    rows = ds.row_share_above.where(ds.row_columns > 2 * ds.attrs["side"], drop=True)
+    trapped_rows = float(rows.max()) if rows.size else np.nan
+    few, few_rows = float(ds.share_above[0]), float(ds.row_share_above[0])
     best_k = int(small.k[int(np.argmin(small.test_error.values))])
     text = (
         f"{ds.sizes['matrix']} matrices, three norms: factors and cones differ by at most "
@@ -274,8 +260,11 @@ def _outcome(ds: "xarray.Dataset") -> dict[str, str]:
         f"{norm[1]:.4g} and the test error {error[0]:.3f} -> {error[1]:.3f} (least "
         f"{float(small.test_error.min()):.3f} at k = {best_k}). Bounded factors: {100 * few:.0f}% "
         f"of descents end above the minimum at d = {int(ds.columns[0])}, {100 * trapped:.0f}% at "
-        f"d > {ds.attrs['side']}."
+        f"d > {ds.attrs['side']}; bounded rows, against the semidefinite program: "
+        f"{100 * few_rows:.0f}% at d = {int(ds.row_columns[0])}, {100 * trapped_rows:.0f}% at d > "
+        f"{2 * ds.attrs['side']}."
     )
+    trapped = max(trapped, trapped_rows)
     if apart > room or trapped > 0 or (grew and (norm[1] > norm[0] or fall < -2 * spread)):
         outcome = "fails"
     elif grew and norm[1] < norm[0] and fall > 2 * spread and trapped == 0:
@@ -311,9 +300,12 @@ def plot(ds: "xarray.Dataset") -> "Figure":
         ds: what `run` returned.
 
     Returns:
-        A figure of three panels.
+        A figure of four panels.
     """
-    with figure(1, 3, width=16.0, height=4.8) as (fig, axes):
+    with figure(2, 2, width=13.0, height=9.6) as (fig, _):
+        # The panels have no axis in common.
+        fig.clear()
+        axes = np.ravel(fig.subplots(2, 2))
         for number, penalty in enumerate(ds.penalty.values):
             rows, color = ds.sel(penalty=penalty), COLORS[number % len(COLORS)]
             label = rf"$\lambda = {penalty:g}$"
@@ -337,4 +329,10 @@ def plot(ds: "xarray.Dataset") -> "Figure":
         axes[2].set(xlabel="columns $d$ of $U$ and $V$", ylabel="descents, %", ylim=(-4, 104))
         axes[2].set_title(r"local minima, $\|U\|_F^2 + \|V\|_F^2 \leq 2\tau$")
         axes[2].legend(**_ON_LINES)
+        label = "above the semidefinite program"
+        axes[3].plot(ds.row_columns, 100 * ds.row_share_above, "o-", color=COLORS[1], label=label)
+        axes[3].axvline(2 * ds.attrs["side"] + 0.5, color=GRAY, linestyle="--", linewidth=1.5)
+        axes[3].set(xlabel="columns $d$ of $U$ and $V$", ylabel="descents, %", ylim=(-4, 104))
+        axes[3].set_title(r"local minima, $\|U_i\|^2 \leq B$, $\|V_j\|^2 \leq B$")
+        axes[3].legend(**_ON_LINES)
     return fig

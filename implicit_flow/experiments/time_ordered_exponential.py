@@ -345,7 +345,9 @@ def plot(ds: "xarray.Dataset") -> "Figure":
             xlabel="time, as a share of the end",
             ylabel=r"$1 - \langle A^*(\nu_t), X_t\rangle \,/\, \mathrm{tr}\, X_t$",
             ylim=(1e-5, 1),
+            # Later nothing moves.
+            xlim=(0, 0.45),
         )
         right.set_title("the dual condition along the flow")
-        right.legend(fontsize=10, loc="lower right")
+        right.legend(fontsize=11, loc="lower right")
     return drawn

@@ -25,6 +25,16 @@ def check(ds):
         for log10_alpha, trace in traces.items():
             found = ds.known_norm.sel(known="4 x 4", log10_alpha=log10_alpha)
             assert abs(float(found) - trace) < 1e-4
+    # What is said to be above the least norm is so, and no more.
+    for before in ("", "known_"):
+        ratio = ds[f"{before}nuclear_norm"] / ds[f"{before}least_nuclear_norm"]
+        np.testing.assert_allclose(ds[f"{before}excess"], ratio - 1, atol=1e-12)
+        assert np.all(ds[f"{before}excess_at_least"] <= ds[f"{before}excess"] + 1e-6)
+    # From other starts too: what fits is not below the least norm.
+    assert np.all(ds.excess_by_start.where(ds.misfit_by_start < 1e-6, 0) > -1e-6)
+    assert np.any(ds.misfit_by_start < 1e-6)
+    # The finer ladder ends where the ladder of the limit ends, at 1e-300.
+    np.testing.assert_allclose(ds.known_norm[:, -1], ds.known_nuclear_norm, rtol=1e-6)
     # Nothing that fits has less than the least norm; no verdict is more certain than its numbers.
     fits = ds.misfit < 1e-6
     assert np.all(ds.excess.where(fits, 0) > -1e-6)

@@ -1,5 +1,7 @@
 """Jump times and saddles: exact ones of diagonal networks, critical points, and growth rates."""
 
+import itertools
+
 import numpy as np
 
 
@@ -37,10 +39,26 @@ def check(ds):
     # The first escape, constant included: linear growth up to the level, 1e-4 of the end.
     np.testing.assert_allclose(ds.jump_time[:, 0], ds.predicted_first_jump, rtol=1e-3)
     size = np.linalg.norm(ds.saddle.values[-1], 2)
+    # It comes as near to each saddle as eigenvalues of size alpha^gap allow, and ends at the last.
+    for name in ("distance_of_saddle", "network_distance", "deep_distance_of_saddle"):
+        last = ds[name].isel({"deep_log10_alpha" if name[:4] == "deep" else "log10_alpha": -1})
+        assert float(last.max()) < 0.05
+    assert float(ds.distance_of_end[-1]) < 0.05
+    # One rank at a time: k eigenvalues between the times tau_k and tau_(k+1), and those of the
+    # saddle long after its own.
+    level, times = ds.attrs["level"] * size, ds.scaled_time.values
+    edges = [0.0, *ds.tau.values, np.inf]
+    for k, (begin, end) in enumerate(itertools.pairwise(edges)):
+        inside = (times > 1.1 * begin) & (times < 0.75 * end)
+        assert inside.any()
+        assert np.all(np.sum(ds.eigenvalues.values[inside] > level, axis=1) == k)
+    wanted = np.linalg.eigvalsh(ds.saddle.values[-1])[::-1][: ds.sizes["eigenvalue"]]
+    np.testing.assert_allclose(ds.eigenvalues.values[-1], wanted, atol=0.05 * size)
     # The product of symmetric factors is symmetric, and stays so but for the growth of rounding.
     assert float(ds.deep_asymmetry.max()) < 1e-3
     for depth in ds.depth.values:
         p = 1 - 2 / depth
         alphas = 10.0**ds.deep_log10_alpha.values
         law = (alphas**-p - (ds.attrs["deep_level"] * size) ** -p) / ((depth - 2) * mu[0])
+        np.testing.assert_allclose(ds.deep_predicted.sel(depth=depth), law, rtol=1e-6)
         np.testing.assert_allclose(ds.deep_escape_time.sel(depth=depth), law, rtol=0.03)

@@ -1,6 +1,7 @@
 """Optimality of every end, in NumPy; both ends of the path; flows within their errors."""
 
 import numpy as np
+from scipy.optimize import linprog
 
 from implicit_flow.experiments import kernel_and_rich
 
@@ -43,6 +44,14 @@ def check(ds):
     assert float(ds.l1_excess.min()) > -1e-7
     assert float(ds.l2_excess.min()) > -1e-9
     np.testing.assert_allclose(ds.x_l2, pseudo @ y, atol=1e-9)
+    # The least l1 norm by SciPy's linear program, over the positive and the negative parts.
+    parts = linprog(np.ones(2 * A.shape[1]), A_eq=np.hstack([A, -A]), b_eq=y, bounds=(0, None))
+    np.testing.assert_allclose(np.sum(np.abs(ds.x_l1)), parts.fun, rtol=1e-7)
+    np.testing.assert_allclose(A @ ds.x_l1.values, y, atol=1e-7 * np.linalg.norm(y))
+    norms = np.abs(ds.x).sum("coordinate")
+    np.testing.assert_allclose(norms / parts.fun - 1, ds.l1_excess, atol=1e-6)
+    norms = np.sqrt((ds.x**2).sum("coordinate"))
+    np.testing.assert_allclose(norms / np.linalg.norm(pseudo @ y) - 1, ds.l2_excess, atol=1e-7)
     # Kernel: odd functions are linear near 0, with an error of (x / alpha)^2.
     assert float(ds.l2_excess.isel(log10_alpha=0).max()) < 1e-6
     # Rich: the bound at depth 2, and order alpha beyond: b_i = alpha h_D(z_i) off the support.

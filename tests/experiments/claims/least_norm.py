@@ -17,6 +17,7 @@ def check(ds):
     assert float(ds.outside.sel(algorithm=spanning).max()) < 1e-11
     assert float(ds.distance.sel(algorithm=spanning).max()) < 1e-6
     assert float(ds.matrix_distance.max()) < 1e-6
+    assert float(ds.matrix_outside.max()) < 1e-11
     leaving = ds.sel(algorithm=["coordinate descent", "Adam"])
     assert float(leaving.misfit.max()) < 1e-7
     assert float(leaving.excess.min()) > 1e-4

@@ -48,3 +48,19 @@ def check(ds):
     stuck = ds.where(trapped & (ds.end_gap > 1e-3 * ds.end_value))
     assert float(stuck.end_curvature.min()) > -1e-4
     assert float(stuck.end_escape.max()) < -1e-6
+
+    # Bounded rows: the convex program says its own gap, and the max-norm of its W by the norm's own
+    # program, which is the bound where that binds (here all do: what fits has larger entries).
+    least = ds.row_least_value
+    assert float((ds.row_least_gap / least).max()) < 1e-6
+    np.testing.assert_allclose(ds.row_least_max_norm, 1.0, atol=1e-6)
+    # Nothing within the bound is below the minimum, and each end's own bound is no better.
+    assert bool((ds.row_end_value >= least - ds.row_least_gap - 1e-9 * least).all())
+    assert bool((ds.row_end_gap >= (ds.row_end_value - least) * (1 - 1e-9)).all())
+    above = ds.row_end_value / least - 1
+    enough = above.where(ds.row_columns > 2 * ds.attrs["side"], drop=True)
+    assert enough.sizes["row_columns"] > 0
+    # Flat directions stop descent at 1e-8 or so of the loss.
+    assert float(enough.max()) < 1e-6
+    # One column cannot reach it: the program is no lower bound of these only.
+    assert float(above.isel(row_columns=0).min()) > 1e-3

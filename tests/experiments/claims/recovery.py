@@ -9,6 +9,10 @@ RECOVERED = 1e-3
 
 def check(ds):
     recovered = ds.error < RECOVERED
+    # Shares are of the trials, and of one threshold.
+    np.testing.assert_allclose(ds.success, recovered.mean("trial"), atol=1e-12)
+    complete = (ds.completion_error < RECOVERED).mean("trial")
+    np.testing.assert_allclose(ds.completion_success, complete, atol=1e-12)
     # The planted matrix lies on a manifold of dimension nr - r(r-1)/2; with fewer measurements a
     # generic instance has other matrices of rank r arbitrarily near it that measure the same.
     few = ds.num_measurements < ds.dimension_count

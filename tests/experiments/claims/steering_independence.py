@@ -18,6 +18,12 @@ def check(ds):
                 cell = one.isel(log10_alpha=k, steering=s)
                 allowed = float(cell.error_estimate) + 1e-8
                 assert np.linalg.norm(cell.X - X) <= allowed * np.linalg.norm(X)
+    # Norms and distances are those of the X that are kept, and none that fits is below the least.
+    np.testing.assert_allclose(np.einsum("ailsrr->ails", ds.X), ds.nuclear_norm, rtol=1e-6)
+    assert bool((ds.nuclear_norm >= ds.least_nuclear_norm * (1 - 1e-5)).all())
+    away = np.linalg.norm(ds.X - ds.X.isel(steering=0), axis=(-2, -1))
+    size = np.linalg.norm(ds.X, axis=(-2, -1))
+    np.testing.assert_allclose(ds.distance_to_squared, away / size, rtol=1e-6, atol=1e-12)
     # Elsewhere the ends are apart by far more than any of them may be wrong, at every alpha.
     turned = ds.isel(angle=slice(1, None))
     others = turned.distance_to_squared.isel(steering=slice(1, None))
