@@ -192,14 +192,7 @@ def trace(call: NetworkCall, example: jax.ShapeDtypeStruct) -> tuple[Any, Callab
         The closed jaxpr of (parameters, other arrays, example), and a function that lines its
         arguments up: (leaves, others, input) to a flat list.
     """
-    reason = refusal(call, example)
-    if reason is not None:
-        raise ValueError(
-            f"Argument `network` must be callable on one example of shape {example.shape} and "
-            f"dtype {example.dtype}, but the call fails ({reason}). Pass the `input_shape` of one "
-            "example, without a batch axis; wrap a network that also takes a state or a key in a "
-            "module that holds them."
-        )
+    require_callable(call, example)
     leaves = [_struct(leaf) for leaf in call.leaves]
     others = jtu.tree_map(_struct, call.others)
     program = jax.make_jaxpr(call)(leaves, others, example)
@@ -208,6 +201,26 @@ def trace(call: NetworkCall, example: jax.ShapeDtypeStruct) -> tuple[Any, Callab
         return [*leaves, *jtu.tree_leaves(others), inputs]
 
     return program, arguments
+
+
+def require_callable(call: NetworkCall, example: jax.ShapeDtypeStruct) -> None:
+    """Refuses a network that cannot be called on an example.
+
+    Args:
+        call: the network.
+        example: what it is called on.
+
+    Raises:
+        ValueError: if the call fails; it says how.
+    """
+    reason = refusal(call, example)
+    if reason is not None:
+        raise ValueError(
+            f"Argument `network` must be callable on one example of shape {example.shape} and "
+            f"dtype {example.dtype}, but the call fails ({reason}). Pass the `input_shape` of one "
+            "example, without a batch axis; wrap a network that also takes a state or a key in a "
+            "module that holds them."
+        )
 
 
 def layer_of(network: Any, names: frozenset[str]) -> tuple[str, str]:
