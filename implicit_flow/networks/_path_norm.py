@@ -56,7 +56,8 @@ def path_norm(network: PyTree, p: float | int = 2, *, input_shape: Any = None) -
         Neyshabur, Tomioka, Srebro, "Norm-based capacity control in neural networks" (2015).
         Gonon, Brisebarre, Riccietti, Gribonval, "A path-norm toolkit for modern networks" (2024).
     """
-    if isinstance(p, bool) or not isinstance(p, int | float):
+    # An array would be traced, and the power decides which program there is.
+    if not isinstance(p, int | float):
         refuse("p", "be a Python number", f"is a {type(p).__name__}", "Pass for example `p=2`.")
     if not 1 <= p < math.inf:
         raise ValueError(
