@@ -47,8 +47,8 @@ def scale_by_path_norm(
     weight) the step is that of SGD.
 
     An Equinox network is callable, and some of Optax calls what is callable. Give
-    `optax.multi_transform` and `optax.masked` a function that returns the tree of labels, not the
-    tree, and `optax.inject_hyperparams` the words `static_args=("network",)`.
+    `optax.multi_transform` a function that returns the tree of labels, not the tree itself, and
+    `optax.inject_hyperparams` the words `static_args=("network",)`.
 
     Args:
         network: the network whose parameters are optimized. Only its structure is used, and the
