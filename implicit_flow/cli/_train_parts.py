@@ -128,7 +128,7 @@ def checksum(task: AbstractTask) -> int:
     """
     total = 0
     for array in jax.tree.leaves(task):
-        total = zlib.crc32(np.ascontiguousarray(array), total)
+        total = zlib.crc32(np.asarray(array).tobytes(), total)
     return total
 
 

@@ -201,8 +201,10 @@ def check_chunk_size(chunk_size: object) -> None:
     Raises:
         ValueError: if it cannot be used.
     """
-    is_integer = isinstance(chunk_size, int | np.integer) and not isinstance(chunk_size, bool)
-    if chunk_size is not None and (not is_integer or chunk_size < 1):
+    if chunk_size is None:
+        return
+    is_boolean = isinstance(chunk_size, bool)
+    if is_boolean or not isinstance(chunk_size, int | np.integer) or chunk_size < 1:
         raise ValueError(
             f"Argument `chunk_size` must be a positive integer, but is {chunk_size!r}. Leave it "
             "out to have it measured."
