@@ -81,6 +81,11 @@ def read_study(path: Path) -> StudyFile:
     except tomllib.TOMLDecodeError as error:
         _checks.refuse("STUDY", "be a TOML file", f"{path} is not: {error}")
     _known(text, _SECTIONS, "STUDY")
+    for section, content in text.items():
+        if not isinstance(content, dict):
+            _checks.refuse(
+                f"[{section}]", "be a table", f"is {content!r}", "Write it as a section."
+            )
     if "axes" not in text:
         _checks.refuse("STUDY", "have a section [axes]", "has none", "Add for example seed = [0].")
     axes = {name: _axis(name, given) for name, given in text["axes"].items()}

@@ -176,22 +176,24 @@ def _first_variable(dataset: Any) -> str:
 
 def _summary(store: str | Path) -> str:
     from .. import sweeps
+    from ..sweeps._progress import counted
 
     found = sweeps.status(store)
-    lines = [f"{store}: {found.done:,} of {found.cells:,} cells done, {found.failed:,} failed"]
+    cells = counted(found.cells, "cell")
+    lines = [f"{store}: {found.done:,} of {cells} done, {found.failed:,} failed"]
     lines += [
         f"  {count:>9,}  {name}" for name, count in found.outcomes.items() if count < found.cells
     ]
     if found.damaged:
-        lines.append(f"  {found.damaged} chunks are damaged; the next run computes them again")
+        damaged = counted(found.damaged, "damaged chunk")
+        lines.append(f"  {damaged}; the next run computes them again")
     if found.done < found.cells and not found.damaged:
         lines.append("  run the study again to compute the rest")
     lines += [f"  {text}" for text in found.errors[:5]]
     if found.runs:
         last = found.runs[-1]
-        lines.append(
-            f"  {len(found.runs)} runs, the last {last['started']} on {', '.join(last['devices'])}"
-        )
+        runs = counted(len(found.runs), "run")
+        lines.append(f"  {runs}, the last {last['started']} on {', '.join(last['devices'])}")
     return "\n".join(lines)
 
 

@@ -1,6 +1,7 @@
 """`implicit-flow train`: a network, a data set, an optimizer, and the curves that they give."""
 
 import enum
+import math
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -64,17 +65,24 @@ def train(
         float | None, typer.Option(help="The step size; a value for each optimizer if left out.")
     ] = None,
     dropout: Annotated[
-        float, typer.Option(min=0.0, max=0.95, help="Probability of dropping a hidden unit.")
+        float,
+        typer.Option(min=0.0, max=0.95, help="Probability of dropping a hidden unit (mlp, conv)."),
     ] = 0.0,
     width: Annotated[int, typer.Option(min=1, help="Hidden units in a layer, or channels.")] = 128,
-    depth: Annotated[int, typer.Option(min=1, help="Hidden layers (mlp, conv).")] = 2,
-    length: Annotated[int, typer.Option(min=2, help="Characters in a sequence (text).")] = 50,
+    depth: Annotated[
+        int | None, typer.Option(min=1, help="Hidden layers of mlp and conv. (default: 2)")
+    ] = None,
+    length: Annotated[
+        int | None, typer.Option(min=2, help="Characters in a sequence of text. (default: 50)")
+    ] = None,
     steps: Annotated[int, typer.Option(min=1, help="Steps of training.")] = 1000,
     batch_size: Annotated[int, typer.Option(min=1, help="Examples in a batch.")] = 100,
     measure_every: Annotated[
         int | None, typer.Option(min=1, help="Steps between measurements and checkpoints.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Start, batches and dropout.")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, max=2**32 - 1, help="Start, batches and dropout.")
+    ] = 0,
     out: Annotated[
         Path | None, typer.Option(help="The folder for curves and checkpoint; none if left out.")
     ] = None,
@@ -88,12 +96,22 @@ def train(
     import jax
     from rich.console import Console
 
-    from ..networks import train as run
-    from ._train_parts import build_network, build_optimizer, build_task, header, row, write_curves
+    from ..networks import diverged, train as run
+    from ._train_folder import training_folder
+    from ._train_parts import (
+        build_network,
+        build_optimizer,
+        build_task,
+        checksum,
+        header,
+        row,
+        write_curves,
+    )
 
     rate = _RATES[optimizer] if learning_rate is None else learning_rate
-    if rate <= 0:
+    if not 0 < rate < math.inf:
         refuse("--learning-rate", "be positive", f"is {rate}", "Pass a step size such as 0.1.")
+    _refuse_unused(network, data, data_dir=data_dir, dropout=dropout, depth=depth, length=length)
     settings: dict[str, Any] = {
         "network": str(network),
         "data": str(data),
@@ -102,8 +120,8 @@ def train(
         "learning_rate": rate,
         "dropout": dropout,
         "width": width,
-        "depth": depth,
-        "length": length,
+        "depth": 2 if depth is None else depth,
+        "length": 50 if length is None else length,
         "batch_size": batch_size,
         "measure_every": measure_every or max(1, steps // 10),
         "seed": seed,
@@ -111,23 +129,59 @@ def train(
     start, batches = jax.random.split(jax.random.key(seed))
     task = build_task(settings, data_dir)
     net = build_network(settings, task, start)
-    if out is not None:
-        out.mkdir(parents=True, exist_ok=True)
+    tuned = build_optimizer(settings, net, task)
     console = Console(highlight=False)
     console.print(f"{network} on {data}, {optimizer} with step size {rate:g}, {init} start")
-    console.print(header())
-    result = run(
-        net,
-        task,
-        build_optimizer(settings, net, task),
-        key=batches,
-        num_steps=steps,
-        batch_size=batch_size,
-        measure_every=settings["measure_every"],
-        folder=out,
-        settings=settings,
-        on_record=lambda record: console.print(row(record)),
-    )
-    if out is not None:
-        write_curves(out / "curves.csv", result.curves)
-        console.print(f"The curves are in {out / 'curves.csv'}.")
+    with training_folder(out):
+        result = run(
+            net,
+            task,
+            tuned,
+            key=batches,
+            num_steps=steps,
+            batch_size=batch_size,
+            measure_every=settings["measure_every"],
+            folder=out,
+            # The numbers of a run that goes on are the same only on the same data.
+            settings={**settings, "checksum of the data": checksum(task)},
+            on_start=lambda step: console.print(
+                (f"Going on from step {step}.\n" if step else "") + header()
+            ),
+            on_record=lambda record: console.print(row(record)),
+        )
+        if out is not None:
+            write_curves(out / "curves.csv", result.curves)
+            console.print(f"The curves are in {out / 'curves.csv'}.")
+    if diverged(result.curves[-1]):
+        console.print("The run diverged. Try a smaller --learning-rate.")
+
+
+def _refuse_unused(
+    network: str,
+    data: str,
+    *,
+    data_dir: Path | None,
+    dropout: float,
+    depth: int | None,
+    length: int | None,
+) -> None:
+    """Refuses what would be ignored: whoever gives it believes that it matters."""
+    if data == "digits" and data_dir is not None:
+        refuse(
+            "--data-dir",
+            "be left out with --data digits",
+            f"is {data_dir}",
+            "The digits come with scikit-learn; for files pass --data mnist, cifar10 or text.",
+        )
+    if length is not None and data != "text":
+        refuse("--length", "be left out unless --data is text", f"is {length}")
+    if network in ("rnn", "lstm"):
+        if depth is not None:
+            refuse("--depth", f"be left out with --network {network}", f"is {depth}")
+        if dropout:
+            refuse(
+                "--dropout",
+                f"be left out with --network {network}",
+                f"is {dropout}",
+                "Only mlp and conv drop units.",
+            )

@@ -2,11 +2,13 @@
 
 import csv
 import io
+import zlib
 from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from .. import networks
@@ -113,6 +115,21 @@ def build_optimizer(settings: dict[str, Any], net: Any, task: AbstractTask) -> A
         shape = jax.ShapeDtypeStruct(inputs.shape[1:], inputs.dtype)
         return networks.path_sgd(rate, net, input_shape=shape)
     return {"sgd": optax.sgd, "adagrad": optax.adagrad, "adam": optax.adam}[name](rate)
+
+
+def checksum(task: AbstractTask) -> int:
+    """A number that tells one data set from another.
+
+    Args:
+        task: the data.
+
+    Returns:
+        A checksum of all its arrays.
+    """
+    total = 0
+    for array in jax.tree.leaves(task):
+        total = zlib.crc32(np.asarray(array).tobytes(), total)
+    return total
 
 
 def header() -> str:

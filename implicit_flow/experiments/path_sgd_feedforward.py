@@ -233,6 +233,7 @@ def plot(ds: "xarray.Dataset") -> "Figure":
                 line = axis.plot(ds.step, curve, color=colors[name])[0]
                 line.set(linestyle=style[0], linewidth=style[1], alpha=style[2])
                 line.set_label(f"{names[name]}, {start}")
+            axis.xaxis.get_major_locator().set_params(integer=True)
             axis.set(yscale="log", xlabel="step", title=f"{ds.attrs['data']}, dropout {dropout:g}")
         np.atleast_1d(axes)[0].set_ylabel("training cross-entropy")
         handles = np.atleast_1d(axes)[0].get_legend_handles_labels()[0]

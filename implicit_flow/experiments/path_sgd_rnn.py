@@ -298,6 +298,7 @@ def plot(ds: "xarray.Dataset") -> "Figure":
             low, high = curves.min("seed"), curves.max("seed")
             axis.fill_between(ds.step, low, high, color=color, alpha=0.2, linewidth=0)
         axis.set(xlabel="step", ylabel=ds.attrs["unit"], yscale="log")
+        axis.xaxis.get_major_locator().set_params(integer=True)
         axis.set_title(f"{ds.attrs['task']}, {ds.attrs['width']} hidden units")
         axis.legend()
     return fig

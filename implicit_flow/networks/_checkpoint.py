@@ -3,11 +3,14 @@
 import json
 import os
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import equinox as eqx
 from jaxtyping import PyTree
+
+from .. import _checks
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -44,16 +47,39 @@ def save_checkpoint(path: Path, header: dict[str, Any], arrays: PyTree) -> None:
         write_atomically(path, buffer.read())
 
 
-def load_checkpoint(path: Path, like: PyTree) -> tuple[dict[str, Any], PyTree]:
+def load_checkpoint(
+    path: Path, like: PyTree, *, check: Callable[[dict[str, Any]], None] = lambda header: None
+) -> tuple[dict[str, Any], PyTree]:
     """Loads what `save_checkpoint` saved.
 
     Args:
         path: the file.
         like: a tree of the same structure.
+        check: given the header, raises where the arrays cannot be those wanted.
 
     Returns:
         The header and the tree.
+
+    Raises:
+        ValueError: if the file cannot be read.
     """
     with path.open("rb") as stream:
-        header = json.loads(stream.readline())
-        return header, eqx.tree_deserialise_leaves(stream, like)
+        try:
+            header = json.loads(stream.readline())
+        except ValueError as error:
+            _refuse_damaged(path, error)
+        check(header)
+        try:
+            return header, eqx.tree_deserialise_leaves(stream, like)
+        except Exception as error:  # whatever NumPy and Equinox raise on a damaged file
+            _refuse_damaged(path, error)
+
+
+def _refuse_damaged(path: Path, error: Exception) -> NoReturn:
+    reason = (str(error).splitlines() or [type(error).__name__])[0]
+    _checks.refuse(
+        "folder",
+        "hold a whole checkpoint",
+        f"{path} cannot be read ({reason})",
+        "Remove it to start again, or pass another folder.",
+    )

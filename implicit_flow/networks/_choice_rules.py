@@ -41,7 +41,9 @@ def apply_choice(reader: "Reader", eqn: Any, values: list[Value]) -> list[Value]
         if size is not None:
             return [Signal(size, names_of(values))]
     reader.refuse(
-        reader.label(name), "an operation on integers that come from the input", names_of(values)
+        reader.operation(name),
+        "an operation on integers that come from the input",
+        names_of(values),
     )
     return [Signal(jnp.ones(out.shape, reader.dtype)) for out in outs]
 

@@ -3,6 +3,7 @@
 import gzip
 import lzma
 import math
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -21,10 +22,18 @@ def read_bytes(path: Path) -> bytes:
 
     Returns:
         Its bytes.
+
+    Raises:
+        ValueError: if it cannot be read or unpacked.
     """
     openers = {".gz": gzip.open, ".xz": lzma.open}
-    with openers.get(path.suffix, open)(path, "rb") as stream:
-        return stream.read()
+    try:
+        with openers.get(path.suffix, open)(path, "rb") as stream:
+            return stream.read()
+    except (EOFError, OSError, lzma.LZMAError, zlib.error) as error:
+        raise ValueError(
+            f"File {path} must be readable, but is not ({error}). If it is damaged, fetch it again."
+        ) from None
 
 
 def find_file(folder: Path, *patterns: str) -> Path:
@@ -38,8 +47,13 @@ def find_file(folder: Path, *patterns: str) -> Path:
         The first match in the order of names.
 
     Raises:
-        ValueError: if nothing matches.
+        ValueError: if there is no such folder, or nothing in it matches.
     """
+    if not folder.is_dir():
+        raise ValueError(
+            f"Argument `folder` must be a folder that exists, but {folder} is none. Pass the "
+            "folder that the data set was unpacked or downloaded to."
+        )
     for pattern in patterns:
         found = sorted(folder.glob(pattern))
         if found:
@@ -69,6 +83,8 @@ def read_idx(path: Path) -> np.ndarray:
             "original files of MNIST."
         )
     rank = content[3]
+    if len(content) < 4 + 4 * rank:
+        raise ValueError(f"File {path} ends within its header. It is damaged: fetch it again.")
     shape = tuple(int(n) for n in np.frombuffer(content, ">i4", count=rank, offset=4))
     dtype = np.dtype(_IDX_TYPES[content[2]])
     start = 4 + 4 * rank
@@ -93,7 +109,7 @@ def read_cifar(path: Path) -> tuple[np.ndarray, np.ndarray]:
         Images of shape (count, 3, 32, 32) and labels of shape (count,), bytes both.
 
     Raises:
-        ValueError: if the file is not a whole number of records.
+        ValueError: if the file is not a whole number of records with labels from 0 to 9.
     """
     content = np.frombuffer(read_bytes(path), np.uint8)
     if content.size == 0 or content.size % _CIFAR_RECORD:
@@ -102,4 +118,9 @@ def read_cifar(path: Path) -> tuple[np.ndarray, np.ndarray]:
             "bytes. Pass files in the binary format of CIFAR-10."
         )
     records = content.reshape(-1, _CIFAR_RECORD)
+    if records[:, 0].max() > 9:
+        raise ValueError(
+            f"File {path} must hold labels from 0 to 9, but holds {records[:, 0].max()}. Pass "
+            "files in the binary format of CIFAR-10 (that of CIFAR-100 is another one)."
+        )
     return records[:, 1:].reshape(-1, 3, 32, 32), records[:, 0]

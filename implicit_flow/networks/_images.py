@@ -126,12 +126,23 @@ def mnist(folder: Path | str) -> Images:
 
     Returns:
         60,000 training and 10,000 test images, with pixels in [0, 1].
+
+    Raises:
+        ValueError: if a file is missing or damaged.
     """
     folder = Path(folder)
     parts = []
     for name in ("train", "t10k"):
-        images = read_idx(find_file(folder, f"{name}-images*idx3-ubyte*"))
-        parts.append((images[:, None], read_idx(find_file(folder, f"{name}-labels*idx1-ubyte*"))))
+        images_path = find_file(folder, f"{name}-images*idx3-ubyte*")
+        images = read_idx(images_path)
+        labels_path = find_file(folder, f"{name}-labels*idx1-ubyte*")
+        labels = read_idx(labels_path)
+        if images.ndim != 3 or labels.shape != images.shape[:1] or not labels.size:
+            raise ValueError(
+                f"Files {images_path} and {labels_path} must hold images and as many labels, but "
+                f"hold arrays of shapes {images.shape} and {labels.shape}. Fetch them again."
+            )
+        parts.append((images[:, None], labels))
     return _images(parts[0], parts[1], 255)
 
 
@@ -144,6 +155,9 @@ def cifar10(folder: Path | str) -> Images:
 
     Returns:
         Training and test images of shape (3, 32, 32), with pixels in [0, 1].
+
+    Raises:
+        ValueError: if a file is missing or damaged.
     """
     folder = Path(folder)
     training = sorted([*folder.glob("data_batch*.bin*"), *folder.glob("train*.bin*")])

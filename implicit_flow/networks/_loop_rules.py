@@ -10,6 +10,7 @@ from jax import lax
 from jaxtyping import Array
 
 from ._late_sums import Step
+from ._places import Operation
 from ._values import Choice, Fixed, Signal, Value, Weight
 from ._weight_rules import names_of
 
@@ -215,7 +216,7 @@ def read_while(reader: "Reader", eqn: Any, values: list[Value]) -> list[Value]:
 
 def _unknown(reader: "Reader", eqn: Any, values: Sequence[Value], reason: str) -> list[Value]:
     names = names_of(values)
-    reader.refuse(eqn.primitive.name, reason, names)
+    reader.refuse(Operation(eqn.primitive.name, reader.site), reason, names)
     return [Signal(jnp.ones(out.aval.shape, reader.dtype), names) for out in eqn.outvars]
 
 

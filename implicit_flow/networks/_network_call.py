@@ -1,5 +1,6 @@
 """A network as a function of its parameters and of one example."""
 
+import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -8,6 +9,8 @@ import jax
 import jax.numpy as jnp
 import jax.tree_util as jtu
 from jaxtyping import PyTree
+
+from .._checks import refuse
 
 
 def _is_state(node: Any) -> bool:
@@ -139,7 +142,7 @@ def example_of(network: Any, input_shape: Any) -> jax.ShapeDtypeStruct:
         return input_shape
     call = network_call(network)
     if input_shape is not None:
-        return jax.ShapeDtypeStruct(tuple(input_shape), call.dtype)
+        return jax.ShapeDtypeStruct(_shape_of(input_shape), call.dtype)
     declared = _declared(network)
     if declared is not None:
         return jax.ShapeDtypeStruct(declared, call.dtype)
@@ -152,6 +155,18 @@ def example_of(network: Any, input_shape: Any) -> jax.ShapeDtypeStruct:
         "be inferred from the network. Pass the shape of what the network is called on, such as "
         "`input_shape=(3, 32, 32)`."
     )
+
+
+def _shape_of(input_shape: Any) -> tuple[int, ...]:
+    try:
+        return tuple(operator.index(size) for size in input_shape)
+    except TypeError:
+        refuse(
+            "input_shape",
+            "be a tuple of integers or a `jax.ShapeDtypeStruct`",
+            f"is {input_shape!r}",
+            "Pass the shape of one example, such as `input_shape=(3, 32, 32)`.",
+        )
 
 
 def refusal(call: NetworkCall, example: jax.ShapeDtypeStruct) -> str | None:
@@ -177,14 +192,7 @@ def trace(call: NetworkCall, example: jax.ShapeDtypeStruct) -> tuple[Any, Callab
         The closed jaxpr of (parameters, other arrays, example), and a function that lines its
         arguments up: (leaves, others, input) to a flat list.
     """
-    reason = refusal(call, example)
-    if reason is not None:
-        raise ValueError(
-            f"Argument `network` must be callable on one example of shape {example.shape} and "
-            f"dtype {example.dtype}, but the call fails ({reason}). Pass the `input_shape` of one "
-            "example, without a batch axis; wrap a network that also takes a state or a key in a "
-            "module that holds them."
-        )
+    require_callable(call, example)
     leaves = [_struct(leaf) for leaf in call.leaves]
     others = jtu.tree_map(_struct, call.others)
     program = jax.make_jaxpr(call)(leaves, others, example)
@@ -195,7 +203,27 @@ def trace(call: NetworkCall, example: jax.ShapeDtypeStruct) -> tuple[Any, Callab
     return program, arguments
 
 
-def layer_of(network: Any, names: frozenset[str]) -> str:
+def require_callable(call: NetworkCall, example: jax.ShapeDtypeStruct) -> None:
+    """Refuses a network that cannot be called on an example.
+
+    Args:
+        call: the network.
+        example: what it is called on.
+
+    Raises:
+        ValueError: if the call fails; it says how.
+    """
+    reason = refusal(call, example)
+    if reason is not None:
+        raise ValueError(
+            f"Argument `network` must be callable on one example of shape {example.shape} and "
+            f"dtype {example.dtype}, but the call fails ({reason}). Pass the `input_shape` of one "
+            "example, without a batch axis; wrap a network that also takes a state or a key in a "
+            "module that holds them."
+        )
+
+
+def layer_of(network: Any, names: frozenset[str]) -> tuple[str, str]:
     """The deepest module that holds all the named parameters, for messages.
 
     Args:
@@ -203,7 +231,7 @@ def layer_of(network: Any, names: frozenset[str]) -> str:
         names: paths of parameters.
 
     Returns:
-        A phrase such as "`.layers[0]` (Linear)".
+        Its path, and a phrase such as "`.layers[0]` (Linear)".
     """
     paths = [
         path
@@ -211,16 +239,17 @@ def layer_of(network: Any, names: frozenset[str]) -> str:
         if jtu.keystr(path) in names
     ]
     if not paths:
-        return f"the input of the network ({type(network).__name__})"
+        return "", f"the input of the network ({type(network).__name__})"
     depth = min(len(path) for path in paths) - 1
     while depth and len({jtu.keystr(path[:depth]) for path in paths}) > 1:
         depth -= 1
-    node, label = network, type(network).__name__
+    node, found, label = network, "", type(network).__name__
     for position, key in enumerate(paths[0][:depth]):
         node = _child(node, key)
         if isinstance(node, eqx.Module):
-            label = f"`{jtu.keystr(paths[0][: position + 1])}` ({type(node).__name__})"
-    return label
+            found = jtu.keystr(paths[0][: position + 1])
+            label = f"`{found}` ({type(node).__name__})"
+    return found, label
 
 
 def _child(node: Any, key: Any) -> Any:

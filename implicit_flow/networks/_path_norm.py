@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import jax.tree_util as jtu
 from jaxtyping import Array, Float, PyTree
 
+from .._checks import refuse
 from ._late_sums import LateSums
 from ._network_call import NetworkCall, example_of, network_call
 from ._outer_products import Compact, compact
@@ -55,6 +56,9 @@ def path_norm(network: PyTree, p: float | int = 2, *, input_shape: Any = None) -
         Neyshabur, Tomioka, Srebro, "Norm-based capacity control in neural networks" (2015).
         Gonon, Brisebarre, Riccietti, Gribonval, "A path-norm toolkit for modern networks" (2024).
     """
+    # An array would be traced, and the power decides which program there is.
+    if not isinstance(p, int | float):
+        refuse("p", "be a Python number", f"is a {type(p).__name__}", "Pass for example `p=2`.")
     if not 1 <= p < math.inf:
         raise ValueError(
             f"Argument `p` must be at least 1 and finite, but is {p}. Pass the power of "

@@ -10,7 +10,8 @@ import jax.tree_util as jtu
 import optax
 from jaxtyping import Array, Int, PyTree
 
-from ._network_call import example_of, network_call
+from .. import _checks
+from ._network_call import example_of, network_call, require_callable
 from ._outer_products import Compact, dense, is_compact
 from ._path_norm import compact_scaling, path_scaling
 from ._support import support_report
@@ -45,6 +46,10 @@ def scale_by_path_norm(
     gradient is zero too, and so is the step. Where it is no edge (a statistic, a norm inside a
     weight) the step is that of SGD.
 
+    An Equinox network is callable, and some of Optax calls what is callable. Give
+    `optax.multi_transform` a function that returns the tree of labels, not the tree itself, and
+    `optax.inject_hyperparams` the words `static_args=("network",)`.
+
     Args:
         network: the network whose parameters are optimized. Only its structure is used, and the
             values of parameters that `update` is not shown (as by `optax.multi_transform`); give
@@ -77,20 +82,19 @@ def scale_by_path_norm(
         Neyshabur, Salakhutdinov, Srebro, "Path-SGD: path-normalized optimization in deep neural
         networks" (2015).
     """
-    if isinstance(update_every, int) and update_every < 1:
-        raise ValueError(
-            f"Argument `update_every` must be at least 1, but is {update_every}. Pass the number "
-            "of updates for which one scaling is used."
-        )
+    # `optax.inject_hyperparams` turns numbers into arrays.
+    is_injected = isinstance(update_every, jax.Array)
+    if not is_injected:
+        _checks.at_least(update_every, "update_every", 1)
     example = example_of(network, input_shape)
+    require_callable(network_call(network), example)
     report = support_report(network, input_shape=example)
     if not report:
         raise ValueError(
             f"Argument `network` must have a path-norm, but has {report.errors[0]} "
             "`implicit_flow.networks.support_report` lists all such layers."
         )
-    # `optax.inject_hyperparams` turns numbers into arrays: then there is always a stored scaling.
-    stores = not isinstance(update_every, int) or update_every > 1
+    stores = is_injected or update_every > 1
 
     def init(params: PyTree) -> ScaleByPathNormState:
         kappa = None

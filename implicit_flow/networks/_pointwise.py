@@ -105,7 +105,7 @@ def extend(reader: "Reader", eqn: Any, values: Sequence[Value]) -> list[Value]:
         signal,
         names=names_of(values),
         response=response,
-        operations=(*signal.operations, reader.label(eqn.primitive.name)),
+        operations=(*signal.operations, reader.operation(eqn.primitive.name)),
     )
     if not signal.shifts:
         return [longer]
@@ -114,7 +114,9 @@ def extend(reader: "Reader", eqn: Any, values: Sequence[Value]) -> list[Value]:
         # A corner is met: what was added before it is an edge into a unit of its own.
         settled = reader.settle(signal)
         return extend(reader, eqn, [settled if value is signal else value for value in values])
-    shifts = tuple(scaled(reader, shift, Fixed(np.float32(ratio))) for shift in signal.shifts)
+    shifts = tuple(
+        scaled(reader, shift, Fixed(np.asarray(ratio, _widest()))) for shift in signal.shifts
+    )
     return [dataclasses.replace(longer, shifts=shifts)]
 
 
@@ -186,23 +188,29 @@ def _scalar(value: Fixed) -> float | None:
 
 
 def _sample(eqn: Any, values: Sequence[Value]) -> Any:
-    """The operation at the sample points, in float32 whatever the network's dtype."""
+    """The operation at the sample points, in the widest dtype whatever the network's is."""
     aval = eqn.outvars[0].aval
+    widest = _widest()
     with jax.ensure_compile_time_eval(), np.errstate(all="ignore"):
         operands = []
         for value in values:
             if isinstance(value, Signal):
-                operands.append(jnp.asarray(value.response))
+                operands.append(jnp.asarray(_as_sample(np.asarray(value.response), widest)))
             else:
                 number = np.asarray(value.value).reshape(-1)[:1]  # pyright: ignore[reportAttributeAccessIssue]
-                operands.append(jnp.broadcast_to(_as_sample(number), POINTS.shape))
+                operands.append(jnp.broadcast_to(_as_sample(number, widest), POINTS.shape))
         if eqn.primitive.name == "convert_element_type":
-            kind = jnp.float32 if jnp.issubdtype(aval.dtype, jnp.inexact) else aval.dtype
+            kind = widest if jnp.issubdtype(aval.dtype, jnp.inexact) else aval.dtype
             return np.asarray(operands[0].astype(kind))
         return np.asarray(bind(eqn, operands)[0])
 
 
-def _as_sample(number: np.ndarray) -> np.ndarray:
+def _widest() -> np.dtype:
+    # A factor such as 1/9 is sampled too: in float32 it would limit the path-norm to seven digits.
+    return np.dtype(np.float64 if jax.config.jax_enable_x64 else np.float32)  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def _as_sample(number: np.ndarray, widest: np.dtype) -> np.ndarray:
     if jnp.issubdtype(number.dtype, jnp.inexact):
-        return number.astype(np.float32)
+        return number.astype(widest)
     return number

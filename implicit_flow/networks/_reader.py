@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Array
 
 from ._late_sums import LateSums
+from ._places import Operation, Site, traceback_of
 from ._values import Choice, Fixed, Signal, Value, Weight, is_scaling, slope
 
 
@@ -46,11 +47,13 @@ class Problem:
         operation: the operation that is to blame.
         reason: what is wrong with it.
         names: the parameters met last before it.
+        site: where it was written.
     """
 
     operation: str
     reason: str
     names: frozenset[str]
+    site: Site = dataclasses.field(default=(), compare=False)
 
 
 class Reader:
@@ -82,6 +85,7 @@ class Reader:
         self.meetings: collections.Counter[str] = collections.Counter()
         self.repeats = 1
         self.callers: list[str] = []
+        self.site: Site = ()
 
     # -- numbers ------------------------------------------------------------------------------
 
@@ -141,15 +145,15 @@ class Reader:
             self.meetings[name] += self.repeats
         return self.edge(value)
 
-    def label(self, operation: str) -> str:
+    def operation(self, name: str) -> Operation:
         """What to call an operation: the named functions that it stands in, if there are any."""
         named = dict.fromkeys(name for name in self.callers if name.isidentifier())
         public = [name for name in named if not name.startswith("_")]
-        return "/".join(public) or operation
+        return Operation("/".join(public) or name, self.site)
 
-    def refuse(self, operation: str, reason: str, names: frozenset[str]) -> None:
+    def refuse(self, operation: Operation, reason: str, names: frozenset[str]) -> None:
         """Records why there is no path-norm."""
-        self.problems[Problem(operation, reason, names)] = None
+        self.problems[Problem(operation.label, reason, names, operation.site)] = None
 
     # -- programs -----------------------------------------------------------------------------
 
@@ -182,8 +186,13 @@ class Reader:
             write(variable, value)
         for variable, value in zip(jaxpr.invars, arguments, strict=True):
             write(variable, value)
+        outside = self.site
         for eqn in jaxpr.eqns:
+            if not self.callers:
+                # JAX keeps the programs of jitted functions: theirs may be those of another call.
+                self.site = (traceback_of(eqn), *outside)
             results = self._apply(eqn, [read(atom) for atom in eqn.invars])
+            self.site = outside
             for variable, value in zip(eqn.outvars, results, strict=True):
                 write(variable, value)
         return [read(atom) for atom in jaxpr.outvars]
@@ -221,7 +230,7 @@ class Reader:
 
 
 def _not_homogeneous(signal: Signal) -> str:
-    chain = ", ".join(dict.fromkeys(signal.operations))
+    chain = ", ".join(dict.fromkeys(operation.label for operation in signal.operations))
     made_of = f" of `{chain}`" if "," in chain else ""
     return f"an activation{made_of} that is not positively homogeneous, f(t x) = t f(x) for t > 0"
 

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Key
 
+from .. import _checks
 from ._hidden_units import HiddenUnits, between_layers
 from ._initialization import balanced
 from ._network_call import network_call
@@ -43,7 +44,7 @@ def rescale(
         The rescaled network.
 
     Raises:
-        ValueError: if the hidden units are not known.
+        ValueError: if the hidden units are not known, or an argument cannot be used.
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -58,6 +59,9 @@ def rescale(
     Reference:
         Neyshabur, Salakhutdinov, Srebro, "Path-SGD" (2015), section 5.
     """
+    _checks.positive(strength, "strength")
+    if num_draws is not None:
+        _checks.at_least(num_draws, "num_draws", 0)
     units = hidden_units(network) if units is None else units
     total = sum(layer.size for layer in units)
     if not total:

@@ -80,7 +80,7 @@ def apply_signal(reader: "Reader", eqn: Any, values: list[Value]) -> list[Value]
 
 def _refuse(reader: "Reader", eqn: Any, values: Sequence[Value], reason: str) -> list[Value]:
     names = names_of(values)
-    reader.refuse(reader.label(eqn.primitive.name), reason, names)
+    reader.refuse(reader.operation(eqn.primitive.name), reason, names)
     return [Signal(jnp.ones(out.aval.shape, reader.dtype), names) for out in eqn.outvars]
 
 
@@ -142,7 +142,7 @@ def _multiply(reader: "Reader", eqn: Any, values: Sequence[Value]) -> Value | No
     if isinstance(left, Signal) and isinstance(right, Signal):
         if left.unit is right.unit:
             return None
-        reader.refuse(reader.label(eqn.primitive.name), _TWO_SIGNALS, names_of(values))
+        reader.refuse(reader.operation(eqn.primitive.name), _TWO_SIGNALS, names_of(values))
         total = reader.settle(left).size * reader.settle(right).size
         return Signal(_shaped(total, eqn), names_of(values))
     signal, other = (left, right) if isinstance(left, Signal) else (right, left)
@@ -203,7 +203,7 @@ def _contract(reader: "Reader", eqn: Any, values: Sequence[Value]) -> Value:
     left, right = values
     params = eqn.params
     if isinstance(left, Signal) and isinstance(right, Signal):
-        reader.refuse(reader.label(eqn.primitive.name), _TWO_SIGNALS, names_of(values))
+        reader.refuse(reader.operation(eqn.primitive.name), _TWO_SIGNALS, names_of(values))
     factors = [_factor(reader, value) for value in values]
     layer = _layer(reader, eqn, values, factors)
     if layer is None:
@@ -248,7 +248,7 @@ def _product(share: Array, vector: Array, axis: int) -> Array:
 
 def _convolve(reader: "Reader", eqn: Any, values: Sequence[Value]) -> Value:
     if all(isinstance(value, Signal) for value in values):
-        reader.refuse(reader.label(eqn.primitive.name), _TWO_SIGNALS, names_of(values))
+        reader.refuse(reader.operation(eqn.primitive.name), _TWO_SIGNALS, names_of(values))
     factors = [_factor(reader, value) for value in values]
     params = {
         **eqn.params,

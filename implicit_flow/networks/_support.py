@@ -8,7 +8,8 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from ._network_call import NetworkCall, example_of, layer_of, network_call, refusal, trace
-from ._reader import Reader, power_of
+from ._places import Operation, function_of, place_of
+from ._reader import Problem, Reader, power_of
 from ._values import Choice, Fixed, Signal, Value, Weight
 
 
@@ -78,16 +79,30 @@ def support_report(network: Any, *, input_shape: Any = None) -> SupportReport:
 
 def report_of(network: Any, reader: Reader) -> SupportReport:
     """What a reader found, in words."""
-    errors = [
-        f"`{problem.operation}` after {layer_of(network, problem.names)}: {problem.reason}."
-        for problem in reader.problems
-    ]
+    errors: dict[tuple[str, ...], str] = {}
+    for problem in reader.problems:
+        function, where = function_of(problem.site), _where(network, problem)
+        line = f"`{function or problem.operation}` {where}: {problem.reason}."
+        # Of a function of `jax.nn` the first reason is enough; the others are inside it.
+        errors.setdefault((function, where) if function else (line,), line)
     notes = [
         f"`{name}` enters through `{operation}`: as a factor of an edge, not as an edge. Its "
         "scaling is zero, so that Path-SGD steps it like SGD."
         for name, operation in reader.derived.items()
     ]
-    return SupportReport(tuple(dict.fromkeys(errors)), tuple(notes))
+    return SupportReport(tuple(errors.values()), tuple(notes))
+
+
+def _where(network: Any, problem: Problem) -> str:
+    """The layer that an operation stands in, where it is known, and the one before it."""
+    path, after = layer_of(network, problem.names)
+    place = place_of(network, problem.site)
+    if place is None or any(path.startswith(inside) for inside in place[0]):
+        return f"after {after}"
+    paths, kind = place
+    listed = ", ".join(f"`{inside}`" for inside in paths[:3]) + (", ..." if paths[3:] else "")
+    which = listed if len(paths) == 1 else f"one of {listed}"
+    return f"in {which} ({kind}), after {after}"
 
 
 def require_support(network: Any, reader: Reader) -> None:
@@ -138,7 +153,7 @@ def path_sum(
     flowing = [reader.settle(result) for result in results if isinstance(result, Signal)]
     sizes = [jnp.sum(result.size) for result in flowing]
     if not sizes:
-        reader.refuse("output", "its output does not depend on its input", frozenset())
+        reader.refuse(Operation("output"), "its output does not depend on its input", frozenset())
         return jnp.zeros((), reader.dtype)
     return sum(sizes[1:], sizes[0])
 

@@ -37,6 +37,9 @@ def text(folder: Path | str, *, max_length: int | None = None) -> Text:
 
     Returns:
         The text.
+
+    Raises:
+        ValueError: if there is no text, or too little.
     """
     folder = Path(folder)
     path = find_file(folder, "*.txt.xz", "*.txt.gz", "*.txt")

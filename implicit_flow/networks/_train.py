@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Key, PyTree
 
+from .. import _checks
 from ._checkpoint import load_checkpoint, save_checkpoint
 from ._mlp import squared_norm
 from ._path_norm import path_norm
@@ -59,6 +60,7 @@ def train(
     measure_every: int | None = None,
     folder: Path | None = None,
     settings: dict[str, Any] | None = None,
+    on_start: Callable[[int], None] = lambda step: None,
     on_record: Callable[[Record], None] = lambda record: None,
     stop: Callable[[Record], bool] = lambda record: False,
 ) -> Trained[Network]:
@@ -79,6 +81,7 @@ def train(
             steps if None.
         folder: where the checkpoint is kept; no checkpoint if None.
         settings: what the checkpoint must agree with when a run goes on from it.
+        on_start: called once, with the number of steps that a checkpoint holds already.
         on_record: called with each measurement.
         stop: given a measurement, whether to end the run there.
 
@@ -86,18 +89,28 @@ def train(
         The trained network and its curves.
 
     Raises:
-        ValueError: if the folder holds the checkpoint of a run with other settings.
+        ValueError: if the folder holds the checkpoint of a run with other settings, or a damaged
+            one.
     """
+    _checks.at_least(num_steps, "num_steps", 0)
+    _checks.at_least(batch_size, "batch_size", 1)
+    if measure_every is not None:
+        _checks.at_least(measure_every, "measure_every", 1)
     every = max(1, num_steps // 10) if measure_every is None else measure_every
     params, rest = eqx.partition(network, eqx.is_inexact_array)
     state = optimizer.init(params)
     done, curves = 0, []
     header = {"settings": settings or {}}
     if folder is not None and (folder / CHECKPOINT).exists():
-        found, (params, state) = load_checkpoint(folder / CHECKPOINT, (params, state))
-        _require_same(found["settings"], header["settings"], folder)
+        found, (params, state) = load_checkpoint(
+            folder / CHECKPOINT,
+            (params, state),
+            check=lambda found: _require_same(found["settings"], header["settings"], folder),
+        )
         done, curves = found["step"], found["curves"]
+        on_start(done)
     else:
+        on_start(0)
         # Donated arrays are lost to their owner, so the first ones are copies.
         params = jax.tree.map(jnp.copy, params)
         curves.append(_record(0, eqx.combine(params, rest), task))

@@ -8,6 +8,8 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array
 
+from ._places import Operation
+
 
 # Where an activation is sampled to see whether it is positively homogeneous: powers of two, so
 # that multiplying by one is exact, far enough apart to meet the corner of a clipped activation.
@@ -80,7 +82,7 @@ class Signal:
     names: frozenset[str] = frozenset()
     unit: object = dataclasses.field(default_factory=object)
     response: Any = dataclasses.field(default_factory=lambda: POINTS)
-    operations: tuple[str, ...] = ()
+    operations: tuple[Operation, ...] = ()
     root: object = None
     shifts: tuple[Weight, ...] = ()
     folded: bool = False
@@ -125,7 +127,7 @@ def slope(response: np.ndarray) -> float | None:
     if not np.all(np.isfinite(values)) or values[middle] != 0.0:
         return None
     factor = max(abs(up[SCALES == 1.0][0]), abs(down[SCALES == 1.0][0]))
-    # Samples are taken in float32: a few roundings of it.
+    # Samples may be those of a float32 network: a few roundings of it.
     tolerance = 1e-5 * max(factor, 1e-30)
     return factor if max(np.ptp(up), np.ptp(down)) <= tolerance else None
 

@@ -9,7 +9,7 @@ from jax.sharding import Mesh
 from ._grid import Cost
 from ._placement import place
 from ._plan import make_plan, study
-from ._progress import duration
+from ._progress import counted, duration
 from ._strategy import AbstractStrategy, default_strategy
 
 
@@ -58,12 +58,12 @@ class Estimate:
             for name, size in self.axes.items()
         )
         returned = ", ".join(f"{name} {text}" for name, text in self.variables.items())
-        compiled = f"{self.compilations} compilation{'s' if self.compilations > 1 else ''}"
+        compiled = counted(self.compilations, "compilation")
         return "\n".join(
             [
-                f"grid      {grid} = {self.cells:,} cells, {compiled}",
+                f"grid      {grid} = {counted(self.cells, 'cell')}, {compiled}",
                 f"returns   {returned}",
-                f"chunks    {self.chunks:,} of up to {self.chunk_size:,} cells",
+                f"chunks    {self.chunks:,} of up to {counted(self.chunk_size, 'cell')}",
                 f"runs on   {self.where}, cells by {self.strategy}",
                 f"cost      {self.cell_seconds:.3g} s a cell ({self.cells_timed} timed), "
                 f"about {duration(self.seconds)} in all, compilation left out",

@@ -14,7 +14,7 @@ from ._outputs import Returned
 from ._placement import Placement
 from ._plan import Plan
 from ._program import CELL_ERRORS, ChunkProgram, PlacedCells, check_memory
-from ._progress import AbstractProgress
+from ._progress import AbstractProgress, counted
 from ._store import AbstractStore, BlockResult
 
 
@@ -113,8 +113,8 @@ class Execution:
         if not self._under_way:
             return
         self._progress.note(
-            f"Interrupted: waiting for {len(self._under_way)} chunks under way. "
-            "Ctrl-C again gives them up."
+            f"Interrupted: waiting for {counted(len(self._under_way), 'chunk')} under way. "
+            "Ctrl-C again gives up."
         )
         try:
             while self._under_way and interruption.times == heard:
@@ -126,7 +126,8 @@ class Execution:
     def _account(self, what: str) -> str:
         done, _ = self._store.tally()
         total = self._plan.blocks.grid.size
-        return f"{what} {done:,} of {total:,} cells are done. {self._store.advice()}"
+        cells, are = counted(total, "cell"), "is" if total == 1 else "are"
+        return f"{what} {done:,} of {cells} {are} done. {self._store.advice()}"
 
 
 def run_block(

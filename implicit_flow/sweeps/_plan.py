@@ -180,13 +180,8 @@ def make_plan(study: Study, chunk_size: int | None, strategy: AbstractStrategy) 
     Raises:
         ValueError: if the chunk size cannot be used.
     """
-    chosen = _choose_chunk_size(study, strategy) if chunk_size is None else chunk_size
-    if not isinstance(chosen, int | np.integer) or chosen < 1:
-        raise ValueError(
-            f"Argument `chunk_size` must be a positive integer, but is {chosen!r}. Leave it out to "
-            "have it measured."
-        )
-    chosen = int(chosen)
+    check_chunk_size(chunk_size)
+    chosen = _choose_chunk_size(study, strategy) if chunk_size is None else int(chunk_size)
     blocks = cut(study.grid, min(chosen, study.grid.group_size), study.cost)
     if blocks.count > _MOST_BLOCKS:
         raise ValueError(
@@ -195,6 +190,25 @@ def make_plan(study: Study, chunk_size: int | None, strategy: AbstractStrategy) 
             "cells. Pass a larger chunk_size, or make several sweeps."
         )
     return Plan(study, blocks, strategy)
+
+
+def check_chunk_size(chunk_size: object) -> None:
+    """Refuses a chunk size that is no positive integer.
+
+    Args:
+        chunk_size: what was given.
+
+    Raises:
+        ValueError: if it cannot be used.
+    """
+    if chunk_size is None:
+        return
+    is_boolean = isinstance(chunk_size, bool)
+    if is_boolean or not isinstance(chunk_size, int | np.integer) or chunk_size < 1:
+        raise ValueError(
+            f"Argument `chunk_size` must be a positive integer, but is {chunk_size!r}. Leave it "
+            "out to have it measured."
+        )
 
 
 def _choose_chunk_size(study: Study, strategy: AbstractStrategy) -> int:

@@ -123,7 +123,7 @@ class ProgressLine(AbstractProgress):
     def _line(self) -> str:
         share = self._done / self._total if self._total else 1.0
         parts = [
-            f"sweep: {self._done:,} of {self._total:,} cells ({share:.0%})",
+            f"sweep: {self._done:,} of {counted(self._total, 'cell')} ({share:.0%})",
             f"{self._failed:,} failed",
         ]
         elapsed = time.monotonic() - self._started
@@ -133,6 +133,23 @@ class ProgressLine(AbstractProgress):
             parts.append(f"{rate:.3g} cells/s")
             parts.append(f"{duration((self._total - self._done) / rate)} left")
         return ", ".join(parts)
+
+
+def counted(number: int, noun: str) -> str:
+    """A number of things, in words.
+
+    Args:
+        number: how many.
+        noun: what they are, one of them.
+
+    Returns:
+        Such as `1 chunk` or `1,200 chunks`.
+
+    Example:
+        >>> counted(1, "chunk"), counted(1200, "chunk")
+        ('1 chunk', '1,200 chunks')
+    """
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def duration(seconds: float) -> str:

@@ -14,8 +14,8 @@ from ._grid import Blocks, Cost, cut
 from ._manifest import Record, differences, identity, run_record
 from ._outputs import Output
 from ._placement import place
-from ._plan import Plan, Study, make_plan, study
-from ._progress import AbstractProgress, NoProgress, ProgressLine
+from ._plan import Plan, Study, check_chunk_size, make_plan, study
+from ._progress import AbstractProgress, NoProgress, ProgressLine, counted
 from ._share import agree
 from ._source import function_name
 from ._store import AbstractStore, MemoryStore
@@ -101,7 +101,16 @@ def sweep(
         >>> ds["height"].dims
         ('x', 'depth')
     """
-    _check_kinds(mesh=mesh, strategy=strategy, outputs=outputs, store=store)
+    _check_kinds(
+        mesh=mesh,
+        strategy=strategy,
+        outputs=outputs,
+        store=store,
+        progress=progress,
+        resume=resume,
+        force_resume=force_resume,
+    )
+    check_chunk_size(chunk_size)
     placement = place(mesh, threads)
     strategy = strategy or default_strategy(placement.platform)
     traced = study(
@@ -132,6 +141,13 @@ _KINDS: dict[str, tuple[Any, str, str]] = {
     "strategy": (AbstractStrategy, "Loop() or Lanes()", "Both are in implicit_flow.sweeps."),
     "outputs": (Mapping, "a mapping from names to Output", 'Pass {"gap": Output(units="")}.'),
     "store": ((str, os.PathLike), "a path", 'Pass for example "runs/gap.zarr".'),
+    "progress": (
+        (bool, AbstractProgress),
+        "True, False or an AbstractProgress",
+        "False says nothing; ProgressLine(stream) writes elsewhere than to standard error.",
+    ),
+    "resume": (bool, "True or False", "True goes on with a store that exists."),
+    "force_resume": (bool, "True or False", "True goes on with another version's store."),
 }
 
 
@@ -266,7 +282,8 @@ class _Opening:
     def _missing(self, keeper: ZarrStore) -> np.ndarray:
         damaged = keeper.verify()
         if damaged:
-            self._reporter.note(f"{damaged} damaged chunks in the store are computed again.")
+            chunks = counted(damaged, "damaged chunk")
+            self._reporter.note(f"Computed again: {chunks} in the store.")
         is_missing = np.zeros(keeper.block_count, np.int32)
         is_missing[keeper.missing()] = 1
         return is_missing

@@ -60,9 +60,35 @@ def test_damaged_files_are_named(tmp_path):
     write(tmp_path / "train-images-idx3-ubyte", idx(np.zeros((2, 3, 3), np.uint8))[:-1])
     with pytest.raises(ValueError, match="must hold 34 bytes"):
         mnist(tmp_path)
+    write(tmp_path / "train-images-idx3-ubyte", idx(np.zeros((2, 3, 3), np.uint8))[:9])
+    with pytest.raises(ValueError, match="ends within its header"):
+        mnist(tmp_path)
+    (tmp_path / "train-images-idx3-ubyte").unlink()
+    packed = gzip.compress(idx(np.zeros((2, 3, 3), np.uint8)))
+    (tmp_path / "train-images-idx3-ubyte.gz").write_bytes(packed[:-9])
+    with pytest.raises(ValueError, match=r"train-images-idx3-ubyte\.gz must be readable"):
+        mnist(tmp_path)
     write(tmp_path / "train.bin", b"abc")
     with pytest.raises(ValueError, match="records of 3073 bytes"):
         cifar10(tmp_path)
+    # Records of CIFAR-100 have a byte more: read as CIFAR-10, labels drift through the pixels.
+    write(tmp_path / "train.bin", np.full(3073, 200, np.uint8).tobytes())
+    with pytest.raises(ValueError, match="labels from 0 to 9, but holds 200"):
+        cifar10(tmp_path)
+
+
+@pytest.mark.parametrize("load", [mnist, cifar10, text])
+def test_folder_that_does_not_exist_is_named(tmp_path, load):
+    with pytest.raises(ValueError, match=r"must be a folder that exists, but .*nowhere"):
+        load(tmp_path / "nowhere")
+
+
+def test_labels_of_other_images_are_refused(tmp_path):
+    for name in ("train", "t10k"):
+        write(tmp_path / f"{name}-images-idx3-ubyte", idx(np.zeros((2, 3, 3), np.uint8)))
+        write(tmp_path / f"{name}-labels-idx1-ubyte", idx(np.zeros(3, np.uint8)))
+    with pytest.raises(ValueError, match=r"shapes \(2, 3, 3\) and \(3,\)"):
+        mnist(tmp_path)
 
 
 def test_text_is_split_by_book(tmp_path):

@@ -334,10 +334,39 @@ def test_refusals():
         optimizer.update(gradients(network), optimizer.init(params))
     with pytest.raises(ValueError, match="Argument `update_every` must be at least 1"):
         path_sgd(0.1, network, update_every=0)
+    for wrong in (1.5, True, "2"):
+        with pytest.raises(ValueError, match="Argument `update_every` must be an integer"):
+            path_sgd(0.1, network, update_every=wrong)
+    with pytest.raises(ValueError, match=r"callable on one example of shape \(7,\)"):
+        path_sgd(0.1, network, input_shape=(7,))
     with pytest.raises(ValueError, match="Argument `network` must have a path-norm"):
         path_sgd(0.1, LSTM(3, 4, 2, key=KEY), input_shape=(5, 3))
     with pytest.raises(ValueError, match="Argument `params` must hold the 4 inexact arrays"):
         optimizer.update(params.layers[0], optimizer.init(params), params.layers[0])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"strength": 0.0}, "`strength` must be positive, but is 0.0"),
+        ({"strength": -1.0}, "`strength` must be positive, but is -1.0"),
+        ({"num_draws": -1}, "`num_draws` must be at least 0, but is -1"),
+    ],
+)
+def test_rescaling_by_what_is_not_positive_is_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        rescale(small(), KEY, **options)
+
+
+def test_injection_keeps_the_network_as_it_is():
+    """Optax takes a callable for a schedule, unless it is named as static."""
+    network = small()
+    params = eqx.filter(network, eqx.is_inexact_array)
+    make = optax.inject_hyperparams(path_sgd, static_args=("network",))
+    injected = make(learning_rate=0.1, network=network, update_every=2)
+    updates, state = injected.update(gradients(network), injected.init(params), params)
+    assert_close(updates, expected_updates(network, 0.1))
+    assert jax.tree.structure(state) == jax.tree.structure(injected.init(params))
 
 
 def test_path_sgd_learns():

@@ -33,6 +33,7 @@ PLAIN = 2 * 1 + 2 * 2 + 1 * 0.5 + 1 * 3
 HOMOGENEOUS = {
     "relu": (jax.nn.relu, 1.0),
     "leaky": (lambda x: jax.nn.leaky_relu(x, 0.3), 1.0),
+    "ninth": (lambda x: jax.nn.relu(x) / 9, 1 / 9),
     "steep": (lambda x: jax.nn.leaky_relu(x, 3.0), 3.0),
     "abs": (jnp.abs, 1.0),
     "where": (lambda x: jnp.where(x > 0, x, 0.0), 1.0),
@@ -100,7 +101,37 @@ def test_normalization_of_the_example_is_refused():
     network = eqx.nn.Sequential(
         [eqx.nn.Linear(3, 4, key=KEY), eqx.nn.LayerNorm(4), eqx.nn.Lambda(jax.nn.relu)]
     )
-    assert "`.layers[0]` (Linear)" in support_report(network).errors[0]
+    error = support_report(network).errors[0]
+    assert "in `.layers[1]` (LayerNorm), after `.layers[0]` (Linear)" in error
+
+
+def test_the_layer_is_named_where_nothing_comes_before_it():
+    first = eqx.nn.Sequential([eqx.nn.RMSNorm(3), eqx.nn.Linear(3, 4, key=KEY)])
+    assert "in `.layers[0]` (RMSNorm), after the input" in support_report(first).errors[0]
+    first = eqx.nn.Sequential([eqx.nn.Lambda(jax.nn.gelu), eqx.nn.Linear(3, 4, key=KEY)])
+    (error,) = support_report(first).errors
+    assert error.startswith("`gelu` in `.layers[0]` (Lambda)")
+
+
+def test_the_layer_is_named_inside_a_scan_and_among_others():
+    class Scanned(eqx.Module):
+        linear: eqx.nn.Linear
+        norms: list[eqx.nn.LayerNorm]
+
+        def __call__(self, x):
+            def body(h, _):
+                return self.step(h), None
+
+            h = jax.lax.scan(body, self.norms[0](x), None, length=2)[0]
+            return self.linear(h)
+
+        def step(self, h):
+            return jnp.cos(self.linear(h))
+
+    network = Scanned(eqx.nn.Linear(3, 3, key=KEY), [eqx.nn.LayerNorm(3), eqx.nn.LayerNorm(3)])
+    errors = support_report(network).errors
+    assert any("one of `.norms[0]`, `.norms[1]` (LayerNorm), after the input" in e for e in errors)
+    assert any(e.startswith("`cos` after `.linear` (Linear)") for e in errors)
 
 
 def test_loops_and_branches():
@@ -281,6 +312,8 @@ def test_frozen_parameters_are_fixed_numbers():
 def test_shape_that_cannot_be_inferred_is_asked_for():
     with pytest.raises(ValueError, match="Argument `input_shape` must be given"):
         path_norm(RNN(3, 4, 2, key=KEY))
+    with pytest.raises(ValueError, match=r"`input_shape` must be a tuple of integers.* but is 3"):
+        path_norm(MLP((3, 2), key=KEY), input_shape=3)
 
 
 def test_a_call_that_fails_says_how():

@@ -50,6 +50,29 @@ def test_another_run_is_not_continued(tmp_path):
         train(start(), task(), optax.sgd(0.1), settings={"seed": 1}, **options)
 
 
+def test_checkpoint_of_another_shape_or_damaged_is_refused(tmp_path):
+    options = {"key": KEY, "num_steps": 1, "batch_size": 4, "folder": tmp_path}
+    train(start(), task(), optax.sgd(0.1), settings={"width": 16}, **options)
+    wider = MLP((64, 17, 10), key=KEY, dtype=jnp.float32)
+    with pytest.raises(ValueError, match="one with width = 16 instead of 17"):
+        train(wider, task(), optax.sgd(0.1), settings={"width": 17}, **options)
+    path = tmp_path / "checkpoint.eqx"
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(ValueError, match="must hold a whole checkpoint"):
+        train(start(), task(), optax.sgd(0.1), settings={"width": 16}, **options)
+    path.write_bytes(b"")
+    with pytest.raises(ValueError, match="must hold a whole checkpoint"):
+        train(start(), task(), optax.sgd(0.1), settings={"width": 16}, **options)
+
+
+@pytest.mark.parametrize("name", ["measure_every", "batch_size"])
+def test_counts_must_be_positive(name):
+    # measure_every=0 would train for ever.
+    options = {"key": KEY, "num_steps": 1, name: 0}
+    with pytest.raises(ValueError, match=f"Argument `{name}` must be at least 1, but is 0"):
+        train(start(), task(), optax.sgd(0.1), **options)
+
+
 def test_measures_agree_with_numpy():
     data, network = task(), start()
     record = train(network, data, optax.sgd(0.0), key=KEY, num_steps=1).curves[-1]

@@ -24,7 +24,6 @@ OWED = {
     "TextTask",
     "generator",
     "predict",
-    "text",
     "write_atomically",
 }
 # An array without its shape: doors that convert take `ArrayLike`, whose shape is in the text.

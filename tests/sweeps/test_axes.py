@@ -194,7 +194,7 @@ def test_an_axis_named_as_a_dimension_that_is_named_by_default():
         )
 
 
-@pytest.mark.parametrize("chunk_size", [0, -3])
+@pytest.mark.parametrize("chunk_size", [0, -3, True])
 def test_chunk_size_must_be_positive(chunk_size):
     with pytest.raises(ValueError, match=r"`chunk_size` must be a positive integer"):
         sweeps.sweep(total, {"a": [1.0]}, chunk_size=chunk_size, progress=False)
@@ -206,6 +206,9 @@ def test_chunk_size_must_be_positive(chunk_size):
         ({"mesh": "all"}, r"`mesh` must be a jax.sharding.Mesh, but is 'all'"),
         ({"strategy": "vmap"}, r"`strategy` must be Loop\(\) or Lanes\(\), but is 'vmap'"),
         ({"store": 3}, r"`store` must be a path, but is 3"),
+        ({"progress": "yes"}, r"`progress` must be True, False or .*, but is 'yes'"),
+        ({"resume": "no"}, r"`resume` must be True or False, but is 'no'"),
+        ({"force_resume": 1}, r"`force_resume` must be True or False, but is 1"),
         ({"outputs": {"total": "m"}}, r'`outputs\["total"\]` must be an Output, but is \'m\''),
     ],
 )

@@ -65,6 +65,7 @@ def test_run_status_plot(study, tmp_path):
     np.testing.assert_allclose(ds["height"], x ** (2 * depth) - x**2, rtol=1e-14, atol=1e-14)
     # The square root of -1 and of -1/2, at three depths.
     assert "21 of 21 cells done, 6 failed" in done.stdout
+    assert "1 run, the last" in done.stdout
     assert "sweep: 21 of 21 cells (100%), 6 failed" in done.stderr
     found = call("status", "well.zarr")
     assert "6  not_finite" in found.stdout
