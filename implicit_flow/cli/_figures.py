@@ -1,5 +1,6 @@
 """The figures of a report, with the words below them."""
 
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -33,6 +34,11 @@ class Picture(NamedTuple):
     draw: Callable[[], "Figure"]
 
 
+_BOUND = (
+    " Nothing that meets the targets lies in the gray region: that is what the lower bound proves."
+)
+
+
 def pictures(answer: Answer) -> list[Picture]:
     """The figures of a report, those against alpha first.
 
@@ -43,18 +49,20 @@ def pictures(answer: Answer) -> list[Picture]:
         The figures, not yet drawn.
     """
     found = answer.limit
+    # What is above that is off the scale; see `plotting.nuclear_norm`.
+    highest = 3 * max(rung.nuclear_norm for rung in answer.rungs)
     shown = [
         Picture(
             "nuclear_norm",
             "Nuclear norm against α",
             "Each point is the end of one flow, started at X₀ = α I; its bar is the error estimate "
-            "of the solver (often smaller than the point). Nothing that meets the targets lies in "
-            "the gray region: that is what the lower bound proves.",
+            "of the solver (often smaller than the point)."
+            + (_BOUND if answer.lower_bound <= highest else ""),
             "Nuclear norm at the end of the flow against the scale alpha of the start.",
             lambda: plotting.nuclear_norm(found),
         )
     ]
-    if any(rung.converged and rung.gap > 0 for rung in answer.rungs):
+    if any(rung.converged and 0 < rung.gap < math.inf for rung in answer.rungs):
         shown.append(
             Picture(
                 "excess",

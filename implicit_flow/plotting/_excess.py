@@ -32,7 +32,7 @@ def excess(found: "Limit | xarray.Dataset") -> "Figure":
 
     Raises:
         ImportError: without the extra `plots`.
-        ValueError: found is something else, or has no positive lower bound.
+        ValueError: found is something else, or has no positive and finite lower bound.
 
     Example:
         >>> import jax.numpy as jnp, implicit_flow as imf
@@ -43,9 +43,10 @@ def excess(found: "Limit | xarray.Dataset") -> "Figure":
     """
     ladder = ladder_of(found)
     bound = ladder.lower_bound
-    if not bound > 0:
+    # Infeasible targets have the bound infinity: no minimum to be above.
+    if not 0 < bound < np.inf:
         _checks.refuse(
-            "found", "have a positive lower bound on the minimum", f"has the bound {bound}"
+            "found", "have a positive finite lower bound on the minimum", f"has the bound {bound}"
         )
     heights = ladder.nuclear_norms / bound - 1
     # Rounding of the trace itself, where the solver claims less.

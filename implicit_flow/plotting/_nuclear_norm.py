@@ -55,8 +55,10 @@ def nuclear_norm(found: "Limit | xarray.Dataset") -> "Figure":
         far = 3 * float(np.max(ladder.nuclear_norms))
         known = np.append(ladder.nuclear_norms, [bound for bound in bounds if bound <= far])
         known = known[np.isfinite(known)]
-        spread = float(np.max(known) - np.min(known)) or 0.1 * abs(float(known[0])) or 1.0
-        low, high = float(np.min(known)) - 0.12 * spread, float(np.max(known)) + 0.12 * spread
+        middle = float(np.min(known) + np.max(known)) / 2
+        # Differences of the size of the solver's error are not to fill the picture.
+        spread = max(float(np.max(known) - np.min(known)), 1e-4 * abs(middle)) or 1.0
+        low, high = middle - 0.62 * spread, middle + 0.62 * spread
         axes.set_ylim(low, high)
         if ladder.upper_bound <= far:
             axes.axhline(

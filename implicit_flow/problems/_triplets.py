@@ -133,10 +133,16 @@ _NUMBER = re.compile(
     r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?|[+-]?(nan|inf(inity)?)", re.I
 )
 
+_SEPARATORS = re.compile(r"\s*[;|:]\s*|\s+")
+
 
 def _is_header(fields: list[str], path: Path) -> bool:
     """Whether no field is a number: one that is makes it a line with a mistake."""
     if any(_NUMBER.fullmatch(field) for field in fields):
+        return False
+    # Numbers that something else than commas separates are no names of columns either.
+    pieces = _SEPARATORS.split(fields[0])
+    if len(fields) == 1 and all(_NUMBER.fullmatch(piece) for piece in pieces):
         return False
     names = [field.lower() for field in fields]
     if sorted(names) == ["col", "row", "value"] and names != ["row", "col", "value"]:

@@ -1,5 +1,6 @@
 """The entry point: help, version, info; light to start; errors are lines."""
 
+import re
 import signal
 import subprocess
 import sys
@@ -43,6 +44,14 @@ def test_real_entry_point_ends_with_the_code_and_one_line(tmp_path):
     assert done.stdout == ""
     assert len(done.stderr.splitlines()) == 1
     assert "does not exist" in done.stderr
+
+
+def test_the_package_is_a_command_too():
+    words = [sys.executable, "-X", "importtime", "-m", "implicit_flow", "--version"]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=120, check=True)
+    assert done.stdout == f"implicit-flow {__version__}\n"
+    assert "implicit_flow.cli" in done.stderr
+    assert not re.search(r"\| +(jax|numpy)$", done.stderr, re.MULTILINE)
 
 
 def test_version(run):

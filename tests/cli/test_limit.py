@@ -303,6 +303,9 @@ def test_infeasible_targets_come_with_the_vector(run, tmp_path):
     page = (tmp_path / "out" / "report.html").read_text("utf-8")
     assert "certificate_contradiction" in page
     assert "No positive semidefinite matrix meets the targets." in page
+    # There is no minimum to be in excess of, and no gray region.
+    assert "excess" not in facts["files"]
+    assert "gray region" not in page
 
 
 @pytest.mark.long

@@ -176,6 +176,13 @@ def test_a_bound_far_away_does_not_flatten_the_picture():
     assert any("off the scale" in text.get_text() for text in axes.get_legend().get_texts())
 
 
+def test_errors_of_the_solver_do_not_fill_the_picture():
+    # From 1e-100 on the traces differ by 2e-11; bound and points are one line.
+    low, high = plotting.nuclear_norm(limit((-100.0, -200.0, -300.0))).axes[0].get_ylim()
+    assert low < 2 < high
+    assert (high - low) / 2 > 1e-4
+
+
 def test_excess_shows_the_numbers_and_what_is_not_resolved():
     found = limit(SHORT, error=0.03)
     axes = plotting.excess(found).axes[0]
@@ -237,7 +244,8 @@ nameless = eqx.tree_at(lambda found: found.log10_alphas, limit((-1.0,)), jnp.arr
         (plotting.excess, "report", "`found` must be a Limit"),
         (plotting.path, solution([1.0, 1.0], -2), "saveat=times"),
         (plotting.eigenvalues, solution([1.0, 1.0], -2), "saveat=times"),
-        (plotting.excess, limit(SHORT, bound=0.0), "positive lower bound"),
+        (plotting.excess, limit(SHORT, bound=0.0), "positive finite lower bound"),
+        (plotting.excess, limit(SHORT, bound=float("inf")), "positive finite lower bound"),
         (plotting.nuclear_norm, nameless, "starts at 0"),
     ],
 )

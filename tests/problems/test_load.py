@@ -148,7 +148,11 @@ REFUSED_CSV = {
     "overflowing": ("0,1,1e999\n", {}, "finite numbers as value, but line 1 .* has '1e999'"),
     "two fields": ("0,0,1\n0,1\n", {}, "line 2 of data.csv has 2 fields. Separate .* by commas"),
     "four fields": ("0,0,1,1\n", {}, "line 1 of data.csv has 4 fields"),
-    "semicolons": ("0;1;2.5\n", {}, "but data.csv holds none|has 1 field"),
+    "semicolons": ("0;1;2.5\n", {}, "line 1 of data.csv has 1 field. Separate the fields by com"),
+    "semicolons and spaces": ("0; 1; 2.5\n0; 2; 1\n", {}, "line 1 of data.csv has 1 field"),
+    "semicolons and a header": ("row;col;value\n0;1;2.5\n", {}, "line 2 of data.csv has 1 field"),
+    "tabs": ("0\t1\t2.5\n", {}, "line 1 of data.csv has 1 field"),
+    "spaces for commas": ("0 1 2.5\n", {}, "line 1 of data.csv has 1 field"),
     "decimal commas": ("0,1,2,5\n", {}, "has 4 fields. .*decimals with a point"),
     "columns in another order": (
         "Value,Row,Col\n1,2,3\n",

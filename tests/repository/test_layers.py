@@ -26,6 +26,7 @@ FLOORS = {
     "_solution": 4,
     "_limit": 5,
     "plotting": 5,
+    "__main__": 6,
     "cli": 6,
     "experiments": 6,
 }

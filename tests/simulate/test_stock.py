@@ -11,6 +11,7 @@ from systems import ROWS, SYSTEMS, matrix_problem, vector_problem
 
 import implicit_flow as imf
 from implicit_flow import RESULTS, flows
+from implicit_flow.flows._stationarity import _diverges
 
 
 ALPHA, TIMES = 1e-3, np.array([0.4, 1.1, 2.0])
@@ -121,9 +122,77 @@ def test_lanes_carry_their_results():
     lanes = jax.vmap(rest_of_matrices)(alphas)
     assert list(np.asarray(lanes.result == RESULTS.invalid_input)) == [False, True, True, False]
     assert np.all(np.isnan(lanes.X[1])) and np.all(np.isfinite(lanes.X[3]))
-    # vmap = loop, to rounding: the same steps are taken.
+    # vmap = loop, to the error that both report: where stability limits the steps, rounding has a
+    # say in which are accepted, and so in where exactly rest is found.
     alone = rest_of_matrices(1e-3)
-    np.testing.assert_allclose(lanes.X[3], alone.X, rtol=1e-12, atol=1e-15)
+    apart = jnp.linalg.norm(lanes.X[3] - alone.X) / jnp.linalg.norm(alone.X)
+    assert apart <= jnp.minimum(lanes.error_estimate[3], alone.error_estimate)
+    assert alone.error_estimate <= 1e-6
+
+
+@pytest.mark.parametrize("rtol", [1e-1, 1e-3, 1e-6])
+def test_the_trembling_of_an_explicit_method_does_not_hide_rest(rtol):
+    # Where stability limits the steps, X trembles by the step tolerance, and t |dX/dt| with it:
+    # coarse steps came to no rest at all, neither those of the answer nor of its companion.
+    exact = rest_of_matrices(0.1)
+    sol = imf.simulate(
+        matrix_problem(), alpha=0.1, solver=diffrax.Tsit5(), rtol=rtol, max_steps=1000
+    )
+    assert sol.result == RESULTS.successful
+    assert sol.stats["num_companion_steps"] < sol.stats["num_steps"]
+    error = jnp.linalg.norm(sol.X - exact.X) / jnp.linalg.norm(exact.X)
+    assert error <= sol.error_estimate + exact.error_estimate
+    assert sol.error_estimate <= rtol
+
+
+def test_too_few_steps_are_not_taken_for_a_norm_without_bound():
+    # At rest at t = 3e6, which takes an explicit method 3e7 steps: all that it may say is that
+    # these are too few. The speed at which it trembles, times t, is 10% of X.
+    problem = imf.problems.gaussian_sensing(4, 1, 8, key=jax.random.key(0))
+    sol = imf.simulate(
+        problem, alpha=0.1, solver=diffrax.Tsit5(), rtol=1e-2, max_steps=4000, throw=False
+    )
+    assert sol.result == RESULTS.max_steps_reached
+    assert sol.error_estimate > 1e-2
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"),
+    [
+        (lambda t: (6 * t) ** (1 / 3), True),
+        (lambda t: 1e-9 * t**0.1, True),
+        (lambda t: 0.01 + t, False),
+        (lambda t: 1 - 0.9 * (1 + t) ** -0.25, False),
+        (lambda t: 1 - np.exp(-t / 300), False),
+        (lambda t: np.where(t < 700, 1.0, 2.0), False),
+        (lambda t: np.minimum(1e-3 * np.exp(t / 100), 1), False),
+    ],
+    ids=[
+        "t^(1/3)",
+        "t^(1/10)",
+        "a start from zero",
+        "slow limit",
+        "fast limit",
+        "a late jump",
+        "a late start",
+    ],
+)
+@pytest.mark.parametrize("end", [50, 1000])
+def test_growth_without_bound_is_told_from_a_slow_limit(size, expected, end):
+    t = 2.0 ** np.arange(-4, 60)
+    sizes = jnp.asarray(np.where(t <= end, size(np.minimum(t, end)), np.inf))
+    assert _diverges(sizes, jnp.asarray(t <= end)) == expected
+    assert not _diverges(sizes, jnp.asarray(t < end / 8))
+
+
+def test_a_norm_without_bound_is_named():
+    # X12 = 1 and X22 = 0: the determinant stays positive, and X11 grows like (6t)^(1/3).
+    A = imf.measurements.EntryMeasurement([0, 1, 1], [1, 0, 1], 2)
+    problem = imf.Problem(A, np.array([1.0, 1.0, 0.0]))
+    sol = imf.simulate(
+        problem, alpha=1e-2, solver=diffrax.Tsit5(), rtol=1e-3, max_steps=5000, throw=False
+    )
+    assert sol.result == RESULTS.norm_diverges
 
 
 def test_max_steps_is_a_result_and_an_exception_at_the_door():
