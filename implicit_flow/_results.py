@@ -21,8 +21,8 @@ class RESULTS(diffrax.RESULTS):  # pyright: ignore[reportGeneralTypeIssues]
     """
 
     stationary = (
-        "The flow came to rest before it met the targets: no small change of this point fits them "
-        "better. `implicit_flow.certify` says whether any point does."
+        "The flow came to rest before it met the targets: no direction that U has lowers the loss "
+        "any further. `implicit_flow.certify` says whether any point fits them better."
     )
     vanished = (
         "The flow converges to X = 0, and meets there as much of the targets as it can. "

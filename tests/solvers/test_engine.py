@@ -313,3 +313,16 @@ def test_measurements_that_see_nothing_move_nothing():
     sol = imf.simulate(problem, alpha=0.5)
     assert sol.result == RESULTS.stationary
     np.testing.assert_allclose(sol.X, 0.5 * np.eye(3), atol=1e-15)
+
+
+@pytest.mark.parametrize(("size", "seen"), [(2.0**0.5, 0), (1.0, 1)])
+def test_a_start_at_rest_stays(size, seen):
+    """One column along an eigenvector of the targets: the least of its rank, and a saddle."""
+    stack = jnp.array(
+        [[[1.0, 0.0], [0.0, 0.0]], [[0.0, 0.5], [0.5, 0.0]], [[0.0, 0.0], [0.0, 1.0]]]
+    )
+    problem = imf.Problem(imf.measurements.DenseMeasurement(stack), jnp.array([2.0, 0.0, 1.0]))
+    init = jnp.zeros((2, 1)).at[seen, 0].set(size)
+    sol = imf.simulate(problem, alpha=1.0, init=init, throw=False)
+    assert sol.result == RESULTS.stationary
+    np.testing.assert_allclose(sol.X, init @ init.T, atol=1e-14)
