@@ -1,7 +1,6 @@
 """`python -m implicit_flow` is `implicit-flow`."""
 
-from .cli import main
-
-
 if __name__ == "__main__":
+    from .cli import main
+
     main()

@@ -221,13 +221,13 @@ def _outcome(ds: "xarray.Dataset") -> dict[str, str]:
     falls, rises, tails = [], [], []
     for value, room in _with_room(ds):
         step, unsure = value[1:] - value[0], room[1:] + room[0]
-        below, above = np.sum(step < -unsure, axis=1), np.sum(step > unsure, axis=1)
+        below = np.sum(step < -unsure, axis=1).tolist()
+        above = np.sum(step > unsure, axis=1).tolist()
         # As in any sign test, ties count for neither side.
-        tails.append(list(zip(below.tolist(), (below + above).tolist(), strict=True)))
-        falls += [_chance(low, low + high) < _LEVEL for low, high in zip(below, above, strict=True)]
-        rises += [
-            _chance(high, low + high) < _LEVEL for low, high in zip(below, above, strict=True)
-        ]
+        pairs = list(zip(below, above, strict=True))
+        tails.append([(low, low + high) for low, high in pairs])
+        falls += [_chance(low, low + high) < _LEVEL for low, high in pairs]
+        rises += [_chance(high, low + high) < _LEVEL for low, high in pairs]
     if not exact:
         outcome = "fails"
     elif not fitted:
