@@ -276,16 +276,20 @@ def _judge(certificate: Certificate, last: Solution, error: float) -> tuple[str,
     n = last.X.shape[0]
     # |tr X - tr Y| <= sqrt(n) |X - Y|.
     slack = error * math.sqrt(n) * float(jnp.linalg.norm(last.X))
+    distance = (
+        f"the limit may differ from this point by {slack:.3g}"
+        if math.isfinite(slack)
+        else "the ladder does not tell how far the limit still is from this point"
+    )
     if verdict == "not minimal" and not float(certificate.excess_at_least) > slack:
         return "undecided", (
             f"at alpha = 1e{float(last.log10_alpha):g} the nuclear norm is above the minimum by at "
-            f"least {float(certificate.excess_at_least):.3g}, but the limit may differ from this "
-            f"point by {slack:.3g}. Go to smaller alpha (`log10_alphas`, `--alphas`)."
+            f"least {float(certificate.excess_at_least):.3g}, but {distance}. "
+            "Go to smaller alpha (`log10_alphas`, `--alphas`)."
         )
     if verdict == "minimal" and not slack <= max(1e-3 * float(certificate.primal_value), 0):
         return "undecided", (
             f"at alpha = 1e{float(last.log10_alpha):g} the nuclear norm is minimal within the gap, "
-            f"but the limit may differ from this point by {slack:.3g}. "
-            "Go to smaller alpha (`log10_alphas`, `--alphas`)."
+            f"but {distance}. Go to smaller alpha (`log10_alphas`, `--alphas`)."
         )
     return verdict, words
