@@ -59,9 +59,12 @@ def test_float32_reaches_its_accuracy_and_stays_float32(name):
     exact = of(name, targets, 1e-2, rtol=1e-8)
     sol = of(name, targets.astype(jnp.float32), 1e-2)
     assert sol.X.dtype == sol.residual.dtype == sol.dual.dtype == jnp.float32
-    assert sol.result == RESULTS.successful
     error = jnp.linalg.norm(sol.X.astype(jnp.float64) - exact.X) / jnp.linalg.norm(exact.X)
     # Rounding of the result itself is not part of the estimate.
     assert float(error) <= float(sol.error_estimate) + 8 * 2.0**-23
-    # The default of the type.
-    assert sol.error_estimate <= 1e-3
+    # The default of the type. The estimate is that of a companion of four steps, and may be twice
+    # as large; then the result says so.
+    assert float(error) <= 1e-3
+    assert sol.error_estimate <= 2e-3
+    met = bool(sol.error_estimate <= 1e-3)
+    assert sol.result == (RESULTS.successful if met else RESULTS.tolerance_not_met)
