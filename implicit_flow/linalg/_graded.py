@@ -145,11 +145,9 @@ def substeps(exponents: Float[Array, "s n n"], *, spread: float, limit: int) -> 
     counts = jnp.where(jnp.isfinite(wanted), jnp.minimum(wanted, limit), 0.0)
     scaled = exponents / jnp.maximum(counts, 1.0)[:, None, None]
     factors = taylor_expm(scaled)
-    product = factors
-    while product.shape[0] > 1:
-        pairs = product[1::2] @ product[: product.shape[0] // 2 * 2 : 2]
-        product = jnp.concatenate([pairs, product[pairs.shape[0] * 2 :]])
-    product = product[0]
+    product = factors[0]
+    for index in range(1, exponents.shape[0]):
+        product = factors[index] @ product
     total = jnp.sum(width)
     whole = jnp.isfinite(total) & (total <= spread)
     one = jnp.zeros_like(counts).at[0].set(1.0)

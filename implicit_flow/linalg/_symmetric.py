@@ -60,9 +60,12 @@ def taylor_expm(
     first = matrices * jnp.exp2(-squarings)
     second = first @ first
     third = second @ first
-    identity = jnp.broadcast_to(jnp.eye(n, dtype=dtype), first.shape)
-    powers = jnp.stack([identity, first, second, third])
-    blocks = jnp.tensordot(jnp.asarray(_DEGREE_12, dtype), powers, 1)
+    c = jnp.asarray(_DEGREE_12, dtype)
+    identity = jnp.eye(n, dtype=dtype)
+    identity = jnp.broadcast_to(identity, first.shape)
+    blocks = [
+        c[i, 0] * identity + c[i, 1] * first + c[i, 2] * second + c[i, 3] * third for i in range(4)
+    ]
     sixth = blocks[2] + blocks[3] @ blocks[3]
     value = blocks[0] + (blocks[1] + sixth) @ sixth
     return jax.lax.fori_loop(0, squarings.astype(jnp.int32), lambda _, e: e @ e, value)

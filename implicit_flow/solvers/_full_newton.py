@@ -21,8 +21,6 @@ _RANK = 20
 _MOST_MEASUREMENTS = 500
 _LARGEST_STACK = 2e7
 _MAX_ITERATIONS = 12
-# Entries of the Jacobian, whose diagonal is about one, that count as zero.
-_NOTHING = 1e-25
 # Contraction beyond which the Jacobian is formed anew.
 _SLOW = 0.2
 
@@ -100,16 +98,13 @@ def stage_jacobian(
 
 
 class _Factorization(eqx.Module):
-    """LU of the Jacobian; its permutation is kept, for it costs as much as the factors."""
+    """LU of the Jacobian, with the permutation in full: `lu_solve` would work it out every time."""
 
     factors: Float[Array, "r r"]
     order: Int[Array, " r"]
 
     @classmethod
     def of(cls, matrix: Float[Array, "r r"]) -> "_Factorization":
-        # What no digit of the solution sees: its products would be denormal, and a hundred times
-        # slower than other numbers.
-        matrix = jnp.where(jnp.abs(matrix) < _NOTHING, 0.0, matrix)
         factors, _, order = jax.lax.linalg.lu(matrix)
         return cls(factors, order)
 

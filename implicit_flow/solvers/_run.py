@@ -301,7 +301,7 @@ def _advance(
     counts = state.counts
     # A force that has sunk into rounding moves X no further; what remains is reported. And where
     # step after step fails at targets that are met, time has outrun the rounding of the force: its
-    # noise is all that is left to follow, and the drift that is reported is not finite.
+    # noise is all that is left to follow, and the drift that remains, however large, is reported.
     before = relative_residual(term, state.factor)
     sunk = (before <= _ROUNDING * jnp.finfo(dtype).eps) & (
         state.window.remainder <= 10 * goal.drift

@@ -59,7 +59,8 @@ def test_curvature_is_the_derivative_of_the_residual(lost):
     np.testing.assert_allclose(got, want, rtol=1e-14, atol=1e-18)
     slopes = jax.jacfwd(loss.residual)(PREDICTIONS, targets)
     # The derivative of tanh in JAX is 1 - tanh^2, to rounding of 1.
-    np.testing.assert_allclose(slopes, np.diag(got), rtol=1e-14, atol=4e-16)
+    cancelled = 4e-16 if isinstance(loss, imf.losses.LogCosh) else 0
+    np.testing.assert_allclose(slopes, np.diag(got), rtol=1e-14, atol=cancelled)
 
 
 def test_derivatives_at_the_target(lost):

@@ -62,9 +62,12 @@ def test_float32_reaches_its_accuracy_and_stays_float32(name):
     error = jnp.linalg.norm(sol.X.astype(jnp.float64) - exact.X) / jnp.linalg.norm(exact.X)
     # Rounding of the result itself is not part of the estimate.
     assert float(error) <= float(sol.error_estimate) + 8 * 2.0**-23
-    # The default of the type. The estimate is that of a companion of four steps, and may be twice
-    # as large; then the result says so.
+    # The default of the type.
     assert float(error) <= 1e-3
-    assert sol.error_estimate <= 2e-3
-    met = bool(sol.error_estimate <= 1e-3)
-    assert sol.result == (RESULTS.successful if met else RESULTS.tolerance_not_met)
+    if name == "signed":
+        # Its companion makes four steps, and is off by 1.1e-3: more than was asked, and said so.
+        assert 1e-3 < float(sol.error_estimate) <= 2e-3
+        assert sol.result == RESULTS.tolerance_not_met
+    else:
+        assert sol.error_estimate <= 1e-3
+        assert sol.result == RESULTS.successful

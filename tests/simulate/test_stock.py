@@ -130,6 +130,18 @@ def test_lanes_carry_their_results():
     assert alone.error_estimate <= 1e-6
 
 
+def test_lanes_to_a_time_are_a_loop_to_rounding():
+    until = jax.jit(
+        lambda alpha: (
+            imf.simulate(
+                matrix_problem(), alpha=alpha, t1=2.0, solver=diffrax.Dopri8(), throw=False
+            ).X
+        )
+    )
+    lanes = jax.vmap(until)(jnp.array([0.1, 1e-3]))
+    np.testing.assert_allclose(lanes[1], until(1e-3), rtol=1e-12, atol=1e-15)
+
+
 @pytest.mark.parametrize("rtol", [1e-1, 1e-3, 1e-6])
 def test_the_trembling_of_an_explicit_method_does_not_hide_rest(rtol):
     # Where stability limits the steps, X trembles by the step tolerance, and t |dX/dt| with it:

@@ -326,3 +326,11 @@ def test_a_start_at_rest_stays(size, seen):
     sol = imf.simulate(problem, alpha=1.0, init=init, throw=False)
     assert sol.result == RESULTS.stationary
     np.testing.assert_allclose(sol.X, init @ init.T, atol=1e-14)
+
+
+def test_a_run_that_follows_only_the_rounding_of_its_force_ends():
+    """At the coarsest tolerance time runs to 1e13, and steps fail there for thousands of steps."""
+    problem = imf.problems.gaussian_sensing(10, 2, 40, key=jax.random.key(0))
+    sol = imf.simulate(problem, log10_alpha=-103 / 15, throw=False)
+    assert sol.result == RESULTS.successful
+    assert sol.stats["num_total_steps"] < 500

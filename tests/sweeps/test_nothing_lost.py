@@ -230,6 +230,7 @@ def test_full_disk(tmp_path):
         f'mount -t tmpfs -o size=1m tmpfs "{mount}" && exec "$@"', "sh",
     ]  # fmt: skip
     if shutil.which("unshare") is None or subprocess.run([*prefix, "true"], check=False).returncode:
+        # Only the kernel can say that a disk is full; next, a store that raises says it instead.
         pytest.skip("this system lets no user mount a file system; the next test stands in for it")
     code, out, err = finish(launch(mount / "study.zarr", "--pad", "32768", prefix=prefix))
     assert code == 3, err

@@ -31,7 +31,9 @@ def check(ds):
     assert float(other.end_gap[-1]) > 1 - 1.674316024366309 / 1.678507352080517 - 1e-6
     # Without commutators the order of the factors does not matter.
     assert float(commuting.flow_second_term.max()) == 0
-    # The variation of r is at least the way from -y to 0, where alpha A(I) does not count.
-    small = ds.flow_variation.where(ds.log10_alpha <= -6, drop=True)
-    assert float(small.min()) > 5 * (1 - 1e-3)
+    # The variation of r is at least the way from r(0) = alpha A(I) - y to 0; A(I) are traces.
+    for name, traces in (("commuting", (3.5, 4.8)), ("counterexample", (4.0, 3.0))):
+        start = 10.0 ** ds.log10_alpha.values[:, None] * np.array(traces) - np.array([4.0, 3.0])
+        way = np.linalg.norm(start, axis=1)
+        assert np.all(ds.flow_variation.sel(problem=name) > (1 - 1e-3) * way)
     assert float(commuting.end_gap[-1]) < float(commuting.end_gap[0])

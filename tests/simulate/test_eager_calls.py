@@ -1,0 +1,32 @@
+"""Outside `jit` too a call compiles what it needs once, whatever the values."""
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+import implicit_flow as imf
+
+
+PROBLEM = imf.problems.gaussian_sensing(3, 1, 5, key=jax.random.key(0))
+SPARSE = imf.Problem(
+    imf.measurements.DiagonalMeasurement(jnp.array([[1.0, 2.0, 0.0], [0.0, 1.0, 3.0]])),
+    jnp.array([1.0, 2.0]),
+)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda value: imf.simulate(PROBLEM, log10_alpha=-value),
+        lambda value: imf.recovery.spectral_start(PROBLEM, 1),
+        lambda value: imf.recovery.orthogonal_matching_pursuit(SPARSE, 2),
+        lambda value: imf.closed_forms.hadamard(SPARSE, log10_alpha=-value),
+    ],
+    ids=["simulate", "spectral_start", "orthogonal_matching_pursuit", "closed form"],
+)
+def test_the_second_call_compiles_nothing(call, caplog):
+    jax.block_until_ready(call(2.0))
+    with jax.log_compiles():
+        jax.block_until_ready(call(3.0))
+    compiled = [record.getMessage() for record in caplog.records if "Compiling" in record.message]
+    assert compiled == []
