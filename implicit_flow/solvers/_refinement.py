@@ -19,9 +19,9 @@ _LEAST_ROUNDINGS, _MOST_ROUNDINGS = 2.0, 500.0
 _ROUNDINGS_PER_ROOT = 0.0075
 # The frame has no more than rounding, lest the identity be taken for something else.
 _FRAME_ROUNDINGS = 2.0
-# Two runs may agree by chance: of 216 measured ones the finer was off by up to 17 times the distance
-# of the first pair, or 6 times that of a later one, where the distances tell together. The tail is
-# long, and no factor covers it; these leave two of the 216 (docs/decisions/error_estimates.md).
+# Two runs may agree by chance: of 216 measured ones the finer was off by up to 17 times the
+# distance of the first pair, or 6 times that of a later one, where the distances tell together. The
+# tail is long, and no factor covers it; these leave two (docs/decisions/error_estimates.md).
 _FIRST_PAIR = 16.0
 _LATER_PAIR = 4.0
 _PAIR_BEFORE = 1.0
