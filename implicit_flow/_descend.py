@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import Any
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,6 +11,7 @@ from jaxtyping import Array, ArrayLike
 
 from . import _checks
 from ._alpha import log_scale
+from ._compiled import compiled
 from ._results import RESULTS, select
 from ._simulate import notes, repr_of
 from ._solution import Solution
@@ -145,7 +145,7 @@ def descend(
     return sol.raise_if_failed() if throw else sol
 
 
-@eqx.filter_jit
+@compiled
 def _iterate(
     problem: Problem,
     flow: AbstractFlow,

@@ -12,6 +12,7 @@ from jax.core import Tracer
 from jaxtyping import Array, ArrayLike, Float
 
 from . import _checks
+from ._compiled import compiled
 from ._results import RESULTS, is_answer
 from ._simulate import simulate
 from ._solution import Solution
@@ -177,13 +178,11 @@ def _at_scale(problem: Problem, flow: AbstractFlow, **options: Any) -> Callable[
         return lambda value: simulate(problem, flow, throw=False, **options)
 
     dtype = problem.measurement.dtype
-    return lambda value: _compiled(problem, flow, jnp.asarray(value, dtype), options)
+    return lambda value: _rung(problem, flow, jnp.asarray(value, dtype), options)
 
 
-@eqx.filter_jit
-def _compiled(
-    problem: Problem, flow: AbstractFlow, value: Array, options: dict[str, Any]
-) -> Solution:
+@compiled
+def _rung(problem: Problem, flow: AbstractFlow, value: Array, options: dict[str, Any]) -> Solution:
     return simulate(problem, flow, log10_alpha=value, throw=False, **options)
 
 

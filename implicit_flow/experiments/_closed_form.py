@@ -3,12 +3,12 @@
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 from scipy.integrate import solve_ivp
 
+from .._compiled import compiled
 from .._simulate import simulate
 from .._solution import Solution
 from ..convex import certify
@@ -28,7 +28,7 @@ RTOL = 1e-8
 SLOPE = 0.015
 
 
-@eqx.filter_jit
+@compiled
 def _both(
     problem: Problem,
     init: Array,

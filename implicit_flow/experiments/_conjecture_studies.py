@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from typing import Any
 
-import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 import optax
 from jaxtyping import Array
 
+from .._compiled import compiled
 from .._descend import descend
 from .._limit import limit
 from .._simulate import simulate
@@ -81,7 +81,7 @@ def step_sizes(problem: Problem, log10_alpha: float, num_steps: Sequence[int]) -
     }
 
 
-@eqx.filter_jit
+@compiled
 def _descended(problem: Problem, rate: Array, log10_alpha: Array, num_steps: int) -> Solution:
     return descend(
         problem,
@@ -135,6 +135,6 @@ def recovery(dim: int, log10_alpha: float, solver: Any, rng: np.random.Generator
     }
 
 
-@eqx.filter_jit
+@compiled
 def _end(problem: Problem, log10_alpha: Array, solver: Any) -> Solution:
     return simulate(problem, log10_alpha=log10_alpha, solver=solver, rtol=1e-4, throw=False)

@@ -10,6 +10,7 @@ import numpy as np
 import optax
 
 from .. import _checks
+from .._compiled import compiled
 from .._descend import descend
 from ..flows import FactorFlow
 from ..problems import Problem
@@ -40,7 +41,7 @@ def descended(lanes: Sequence[Lane], num_steps: int) -> list[tuple[Any, float]]:
         X and the relative misfit, for each lane.
     """
 
-    @jax.jit
+    @compiled
     @jax.vmap
     def run(lane: Lane) -> Any:
         optimizer = optax.sgd(lane.step * (1 - lane.momentum), momentum=lane.momentum)

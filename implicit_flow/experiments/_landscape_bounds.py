@@ -2,12 +2,12 @@
 
 from typing import Any
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from .._compiled import compiled
 from ..landscape import PrincipalComponents, Sensing, find_critical_points, gradient_descent
 from ..problems import Problem
 from ..recovery import isometry
@@ -107,7 +107,7 @@ def perturbed(
     return {name: rows[..., k] for k, name in enumerate(("distance", "bound", "spread"))}
 
 
-@eqx.filter_jit
+@compiled
 def _steps(dim: Array, condition: Array, starts: Array, keys: Array) -> Array:
     largest = starts.shape[1]
     spectrum = jnp.zeros(largest, starts.dtype).at[0].set(1.0).at[RANK - 1].set(1 / condition)

@@ -8,13 +8,13 @@ diag(-4 + 4 d + 8 d^2, 8 d): a spurious minimum exactly for d > 1/2.
 
 from typing import Any
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
 from .. import _checks
+from .._compiled import compiled
 from ..landscape import Sensing, gradient_descent, hessian
 from ..measurements import DenseMeasurement
 from ..problems import Problem
@@ -37,7 +37,7 @@ def objective(d: Array) -> Sensing:
     return Sensing(Problem(measurement, measurement.apply(truth), ground_truth=truth), 1)
 
 
-@eqx.filter_jit
+@compiled
 def _at_other_point(d: Array) -> tuple[Array, Array, Array]:
     """The critical point with x0 = 0, found by Newton's method, its f, and its eigenvalues."""
     f = objective(d)
@@ -53,7 +53,7 @@ def _at_other_point(d: Array) -> tuple[Array, Array, Array]:
     return x[:, 0], 4 * f(x), 4 * jnp.diagonal(hessian(f, x))
 
 
-@eqx.filter_jit
+@compiled
 def _trapped(d: Array, starts: Array) -> Array:
     f = objective(d)
 

@@ -3,12 +3,12 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from .._compiled import compiled
 from ..landscape import (
     AbstractObjective,
     Completion,
@@ -182,7 +182,7 @@ NO_SPURIOUS = (
 )
 
 
-@eqx.filter_jit
+@compiled
 def descend(objective: AbstractObjective, starts: Array, num_steps: Array) -> tuple[Array, Array]:
     """Gradient descent from many starts.
 

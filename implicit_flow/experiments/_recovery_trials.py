@@ -3,13 +3,13 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
 from .. import convex, simulate
+from .._compiled import compiled
 from ..measurements import DenseMeasurement
 from ..problems import Problem, gaussian_sensing, matrix_completion
 from ..recovery import alternating_minimization, gradient_descent, random_start, spectral_start
@@ -74,7 +74,7 @@ def completion(dim: int, rank: int, *, key: Any) -> Problem:
     return _draw(matrix_completion, dim, rank, dim * (dim + 1) // 2, key)
 
 
-@eqx.filter_jit
+@compiled
 def _draw(generate: Callable[..., Problem], dim: int, rank: int, count: int, key: Any) -> Problem:
     problem = generate(dim, rank, count, key=key)
     stack = DenseMeasurement(problem.measurement.as_stack())
@@ -112,7 +112,7 @@ def first(problem: Problem, count: int) -> Planted:
     return Planted(stack.reshape(size, n, n), stack @ truth.reshape(-1), truth, len(rows))
 
 
-@eqx.filter_jit
+@compiled
 def _local(
     stack: Array, targets: Array, key: Any, rank: int, num_steps: Array
 ) -> tuple[Array, Array]:
@@ -131,7 +131,7 @@ def _local(
     return jnp.concatenate([X, last.X[None]]), jnp.append(misfit, last.misfit)
 
 
-@eqx.filter_jit
+@compiled
 def _flow(stack: Array, targets: Array, log10_alpha: Array) -> tuple[Array, Array]:
     problem = Problem(DenseMeasurement(stack), targets)
     # Most come to rest within 60 steps. Where the norm diverges, or a target is on the boundary of

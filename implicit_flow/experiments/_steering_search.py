@@ -11,6 +11,7 @@ import optimistix as optx
 from jaxtyping import Array, Float
 from scipy.integrate import solve_ivp
 
+from .._compiled import compiled
 from .._simulate import simulate
 from ..flows import SteeredFlow
 from ..measurements import DenseMeasurement
@@ -152,7 +153,7 @@ def is_generic(case: Case) -> bool:
     return bool(np.linalg.norm(A @ B - B @ A) > 1e-9)
 
 
-@eqx.filter_jit
+@compiled
 def _minimize(stack: Array, target: Array, start: Array, max_iterations: int) -> Any:
     problem = Problem(DenseMeasurement(stack), jnp.zeros(2))
 

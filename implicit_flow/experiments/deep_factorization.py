@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from .. import _checks
+from .._compiled import compiled
 from .._simulate import simulate
 from ..flows import DeepFlow
 from ..problems import Problem, gaussian_sensing
@@ -141,7 +142,7 @@ def _of_depth(problems: list[Problem], depth: int, log10_alpha: float) -> dict[s
 
     # An implicit solver: singular values that stay near alpha make for modes of the residual that
     # decay at rates like alpha^(2 - 2/N), over which an explicit one takes 10^5 steps and more.
-    @jax.jit
+    @compiled
     def follow(problem: Problem, times: Any) -> Any:
         return simulate(
             problem,

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from .. import _checks
+from .._compiled import compiled
 from .._simulate import simulate
 from ..landscape import GreedyLowRank, greedy_low_rank
 from ..problems import Problem, gaussian_sensing
@@ -178,7 +179,7 @@ def _check(sizes: dict[str, Any]) -> None:
 def _factor(problem: Problem, path: GreedyLowRank, sizes: dict[str, Any]) -> dict[str, Any]:
     solver = named_engine(sizes["engine"])
 
-    @jax.jit
+    @compiled
     def follow(log10_alpha: Any, times: Any) -> Any:
         sol = simulate(
             problem,

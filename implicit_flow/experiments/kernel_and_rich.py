@@ -3,11 +3,11 @@
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
 from .. import _checks, closed_forms
+from .._compiled import compiled
 from .._results import RESULTS
 from .._simulate import simulate
 from ..convex import min_l1, min_l2
@@ -191,13 +191,13 @@ def _closed_form(problem: Problem, depth: int) -> Callable[[float], np.ndarray]:
     def form(value: Any) -> Any:
         return jnp.diagonal(closed_forms.signed_hadamard(problem, depth=depth, log10_alpha=value))
 
-    compiled = jax.jit(form)
-    return lambda value: np.asarray(compiled(jnp.asarray(value)))
+    of = compiled(form)
+    return lambda value: np.asarray(of(jnp.asarray(value)))
 
 
 def _flow(problem: Problem, depth: int) -> Callable[[Any], Any]:
     flow = SignedHadamardFlow(depth)
-    return jax.jit(lambda value: simulate(problem, flow, log10_alpha=value, throw=False))
+    return compiled(lambda value: simulate(problem, flow, log10_alpha=value, throw=False))
 
 
 def least_l1_bound(ds: "xarray.Dataset") -> Any:

@@ -9,6 +9,7 @@ import numpy as np
 import optax
 
 from .. import _checks, closed_forms
+from .._compiled import compiled
 from .._descend import descend
 from ..convex import min_nuclear_norm
 from ..flows import FactorFlow
@@ -201,7 +202,7 @@ def _other_steps(
 
         return jax.lax.fori_loop(0, number, step, (X, X))
 
-    on_matrix, exponential = jax.jit(jax.vmap(both, (None, 0)))(start, jnp.asarray(steps))
+    on_matrix, exponential = compiled(jax.vmap(both, (None, 0)))(start, jnp.asarray(steps))
     ends = [[X for X, _ in on_factor], on_matrix, exponential]
     found = [[log_distance(problem, X, alpha, frame) for X in Xs] for Xs in ends]
     return {"log_distance_by_update": (("update", "step_pair"), np.array(found))}
@@ -227,7 +228,7 @@ def _factorizations(problem: Problem, frames: Any, ends: Any, split: int) -> dic
     """How far apart X ends from U0 and from U0 Q, Q orthogonal: the same X0."""
     same = [_apart(ends[k][0], ends[split + k][0]) for k in range(len(_MOMENTA))]
 
-    @jax.jit
+    @compiled
     @jax.vmap
     def adam(frame: Any, step: Any) -> Any:
         return descend(

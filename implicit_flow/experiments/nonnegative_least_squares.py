@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, cast
 
-import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 from scipy.optimize import nnls
 
 from .. import _checks, closed_forms
+from .._compiled import compiled
 from .._simulate import simulate
 from ..convex import min_l1
 from ..flows import HadamardFlow
@@ -192,7 +192,7 @@ def leading_excess(
     return np.sum(terms, axis=1) / np.sum(x), float(np.min(powers))
 
 
-@eqx.filter_jit
+@compiled
 def _end(problem: Problem, init: Array, log10_alpha: Array, depth: int) -> tuple[Array, Array]:
     sol = simulate(
         problem, HadamardFlow(depth), log10_alpha=log10_alpha, init=init, rtol=1e-7, throw=False

@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 from scipy.integrate import solve_ivp
 
 from .. import _checks
+from .._compiled import compiled
 from .._simulate import simulate
 from .._solution import Solution
 from ..convex import certify
@@ -108,7 +108,7 @@ def run(
     return finish(ds, globals(), setting=setting, seed=seed, **_outcome(ds))
 
 
-@eqx.filter_jit
+@compiled
 def _flow(problem: Problem, log10_alpha: Array, t1: Array) -> Solution:
     return simulate(
         problem, log10_alpha=log10_alpha, t1=t1, rtol=_RTOL, max_steps=16_384, throw=False

@@ -3,11 +3,11 @@
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
 from .. import _checks, closed_forms
+from .._compiled import compiled
 from .._results import RESULTS
 from .._simulate import simulate
 from ..convex import min_l1
@@ -138,7 +138,7 @@ def run(
     error, norm = np.full(shape, np.nan), np.full(shape, np.nan)
     reported, apart, least = (np.full(shape[:3], np.nan) for _ in range(3))
     rng = np.random.default_rng(seed)
-    flow = jax.jit(
+    flow = compiled(
         lambda A, y: simulate(
             Problem(DiagonalMeasurement(A), y),
             SignedHadamardFlow(),
@@ -147,7 +147,7 @@ def run(
             throw=False,
         )
     )
-    end = jax.jit(
+    end = compiled(
         lambda A, y, value: jnp.diagonal(
             closed_forms.signed_hadamard(Problem(DiagonalMeasurement(A), y), log10_alpha=value)
         )
@@ -246,7 +246,7 @@ def _padded(A: np.ndarray, y: np.ndarray, n: int) -> tuple[Any, Any]:
 
 
 def _pursuit(sparsity: int) -> Callable[[Any, Any], Any]:
-    return jax.jit(
+    return compiled(
         lambda A, y: orthogonal_matching_pursuit(Problem(DiagonalMeasurement(A), y), sparsity).x
     )
 

@@ -4,13 +4,13 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import diffrax
-import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 from scipy.linalg import expm
 
 from .. import _checks, closed_forms
+from .._compiled import compiled
 from .._simulate import simulate
 from .._solution import Solution
 from ..convex import min_nuclear_norm
@@ -174,7 +174,7 @@ def run(
     return finish(ds, globals(), setting=setting, seed=seed, **_outcome(ds))
 
 
-@eqx.filter_jit
+@compiled
 def _flow(problem: Problem, flow: Steered, log10_alpha: Array) -> Solution:
     return simulate(
         problem,

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
 
 from .. import _checks
+from .._compiled import compiled
 from .._simulate import simulate
 from ..flows import SteeredFlow
 from ..measurements import DenseMeasurement
@@ -141,7 +141,7 @@ def _steered() -> np.ndarray:
     stack = jnp.array([[[1.0, 0.0], [0.0, -1.0]], [[0.0, 1.0], [1.0, 0.0]]])
     problem = Problem(DenseMeasurement(stack), jnp.zeros(2))
 
-    @jax.jit
+    @compiled
     def end(speed: Any) -> Any:
         flow = SteeredFlow(_Rotating(speed))
         return simulate(problem, flow, alpha=1.0, t1=_TIME, rtol=1e-8, throw=False).X
@@ -167,7 +167,7 @@ def _problems() -> dict[str, Problem]:
     }
 
 
-@jax.jit
+@compiled
 def _follow(problem: Problem, log10_alpha: Any, times: Any) -> Any:
     sol = simulate(problem, log10_alpha=log10_alpha, saveat=times, rtol=1e-8, throw=False)
     return sol.Xs, sol.residuals, sol.duals, sol.residual_norm

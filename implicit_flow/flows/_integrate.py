@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import optimistix as optx
 from jaxtyping import Array, Float
 
+from .._compiled import compiled
 from .._results import RESULTS, select
 from .._types import Residual, Scalar
 from ..problems import Problem
@@ -52,7 +53,7 @@ _COARSER = 30.0
 
 
 # Compiled as a whole, so that a second call with other numbers compiles nothing.
-@eqx.filter_jit
+@compiled
 def integrate(
     problem: Problem,
     flow: AbstractFlow,

@@ -10,6 +10,7 @@ import optimistix as optx
 from jaxtyping import Array, Float
 
 from .. import _checks
+from .._compiled import compiled
 from ._base import AbstractObjective
 from ._hessian import hessian
 
@@ -167,7 +168,7 @@ def _distinct(found: Any, order: list, level: np.ndarray, kinds: list[str]) -> t
     return kept, counts
 
 
-@eqx.filter_jit
+@compiled
 def _search(
     objective: AbstractObjective, starts: Float[Array, "s ..."], tolerance: float, num_steps: int
 ) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, Int, Shaped
 
 from .. import _checks
+from .._compiled import compiled
 from .._types import RandomKey, Scalar
 
 
@@ -35,7 +36,7 @@ class Descent(eqx.Module):
     num_steps: Int[Array, ""]
 
 
-@eqx.filter_jit
+@compiled
 def gradient_descent(
     objective: Function,
     start: Point,

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
+from .._compiled import compiled
 from ._graded import LOG_ZERO, GradedFactor
 
 
@@ -21,7 +22,7 @@ def _rounds(size: int) -> np.ndarray:
     return np.array(rounds, dtype=np.int32).reshape(size - 1, size // 2, 2)
 
 
-@jax.jit
+@compiled
 def log_singular_values(state: GradedFactor) -> Float[Array, " p"]:
     r"""The logarithms of the singular values of $Q\,\mathrm{diag}(e^\ell)\,T$, increasing.
 

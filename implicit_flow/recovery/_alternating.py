@@ -2,18 +2,18 @@
 
 from typing import Any
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float
 
 from .. import _checks
+from .._compiled import compiled
 from .._types import PRECISION
 from ..problems import Problem
 from ._recovered import Recovered, check
 
 
-@eqx.filter_jit
+@compiled
 def alternating_minimization(
     problem: Problem,
     start: Float[Array, "n r"],

@@ -1,17 +1,17 @@
 """Gradient descent on the factor of a matrix."""
 
-import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float
 
 from .. import _checks
+from .._compiled import compiled
 from .._types import PRECISION, RandomKey
 from ..landscape import Sensing, gradient_descent as descent_on
 from ..problems import Problem
 from ._recovered import Recovered, check
 
 
-@eqx.filter_jit
+@compiled
 def gradient_descent(
     problem: Problem,
     start: Float[Array, "n r"],

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float
 
 from .. import _checks
+from .._compiled import compiled
 from .._types import PRECISION, Matrix, RandomKey, Scalar
 from ..measurements import AbstractMeasurement
 
@@ -103,7 +104,7 @@ def isometry(
     return _bracket(measurement, rank, key, c, num_starts, num_steps)
 
 
-@eqx.filter_jit
+@compiled
 def _bracket(
     measurement: AbstractMeasurement,
     rank: int,

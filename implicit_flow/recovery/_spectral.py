@@ -1,10 +1,10 @@
 """Starts for local search: spectral, and random."""
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from .._compiled import compiled
 from .._types import RandomKey, Residual, Scalar
 from ..measurements import AbstractMeasurement
 from ..problems import Problem
@@ -87,7 +87,7 @@ def _best_scale(problem: Problem, U: Float[Array, "n r"]) -> Scalar:
     return jnp.sum(seen * problem.targets) / jnp.where(square > 0, square, 1)
 
 
-@eqx.filter_jit
+@compiled
 def _squared_norms(measurement: AbstractMeasurement) -> Residual:
     """||A_k||_F^2, one matrix at a time."""
     units = jnp.eye(measurement.num_measurements, dtype=measurement.dtype)

@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from .._compiled import compiled
 from .._results import RESULTS
 from ._chebyshev import Motion, RungeKuttaChebyshev, velocity
 from ._congruence_term import CongruenceTerm
@@ -190,7 +191,7 @@ def first_tolerance(rtol: Float[Array, ""]) -> Float[Array, ""]:
     return jnp.clip(_FIRST_TOLERANCE * rtol, 1e-10, 1e-2)
 
 
-@eqx.filter_jit
+@compiled
 def integrate_explicitly(
     term: CongruenceTerm,
     solver: RungeKuttaChebyshev,

@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from .._compiled import compiled
 from .._results import RESULTS
 from ._congruence_term import CongruenceTerm
 from ._differentiable import differentiable_path, path_of
@@ -78,7 +79,7 @@ def _result(
     return where(valid, result, RESULTS.invalid_input)
 
 
-@eqx.filter_jit
+@compiled
 def integrate(
     term: CongruenceTerm,
     solver: ResidualRadau,

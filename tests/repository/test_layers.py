@@ -10,6 +10,7 @@ FLOORS = {
     "_alpha": 0,
     "_checks": 0,
     "_citation": 0,
+    "_compiled": 0,
     "_results": 0,
     "_types": 0,
     "_version": 0,
