@@ -17,6 +17,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import optax
+import pytest
 
 from implicit_flow.networks import MLP, RNN, path_sgd
 
@@ -167,15 +168,17 @@ def main():
     print(json.dumps(result, indent=2))
 
 
-def test_no_more_than_one_extra_copy_of_the_parameters():
-    network, shape, inputs, labels = feedforward(512)
+@pytest.mark.parametrize("kind", [feedforward, recurrent])
+def test_no_more_than_one_extra_copy_of_the_parameters(kind):
+    network, shape, inputs, labels = kind(512)
     found = compare(network, shape, inputs, labels, rounds=1, steps=1, rate=1e-4)
-    spare = found["footprint"]["sgd"]["temporary_bytes"]
+    plain = found["footprint"]["sgd"]
     for name in ("path_sgd", "path_sgd_every_5"):
         use = found["footprint"][name]
-        stored = use["argument_bytes"] - found["footprint"]["sgd"]["argument_bytes"]
-        # Beyond the copy: activations of one example.
-        assert use["temporary_bytes"] + stored - spare <= 1.05 * found["parameter_bytes"]
+        stored = use["argument_bytes"] - plain["argument_bytes"]
+        extra = use["temporary_bytes"] - plain["temporary_bytes"] + stored
+        # Beyond the copy: the counter of the steps, and padding.
+        assert extra <= found["parameter_bytes"] + 1024
 
 
 if __name__ == "__main__":

@@ -121,17 +121,18 @@ def scale_by_path_norm(
             )
         params = eqx.filter(params, _is_number)
         if stores:
-            fresh = state.count % update_every == 0
-            kappa = jax.lax.cond(
-                fresh,
-                lambda: _shown(
-                    compact_scaling(_with_params(network, params), input_shape=example), params
-                ),
-                lambda: state.kappa,
-            )
+            fresh, old = state.count % update_every == 0, state.kappa
         else:
-            kappa = path_scaling(_with_params(network, params), input_shape=example)
-            kappa = _shown(jtu.tree_leaves(kappa), params)
+            # Always so, and not known to the compiler: in a branch the scaling shares the memory of
+            # the gradient's activations, which is free by then.
+            fresh, old = state.count >= 0, _zeros(_merged(network, params), params, example)
+        kappa = jax.lax.cond(
+            fresh,
+            lambda: _shown(
+                compact_scaling(_with_params(network, params), input_shape=example), params
+            ),
+            lambda: old,
+        )
         scaled = jtu.tree_map(lambda update, part: divide(update, dense(part)), updates, kappa)
         count = jnp.asarray(optax.safe_increment(state.count))
         return scaled, ScaleByPathNormState(count, kappa if stores else None)
