@@ -13,7 +13,7 @@ from jaxtyping import Array, Int, PyTree
 from .. import _checks
 from ._network_call import example_of, network_call, require_callable
 from ._outer_products import Compact, dense, is_compact
-from ._path_norm import compact_scaling, path_scaling
+from ._path_norm import compact_scaling
 from ._support import support_report
 
 
