@@ -17,6 +17,9 @@ from ._tableau import EXPONENT_WEIGHTS
 # Directions of X beyond this many are left to the iteration. Measured on completion with n = 20 and
 # alpha 1e-2: with 10 of 20 directions it fails at every second step.
 _RANK = 20
+# So few are taken where the others move the residual by less than this share of itself: the
+# iteration then contracts at least as fast, and the Jacobian costs a third.
+_FEW, _NEGLIGIBLE = 6, 0.02
 # The Jacobian and the stack that it is formed from have to fit.
 _MOST_MEASUREMENTS = 500
 _LARGEST_STACK = 2e7
@@ -36,12 +39,6 @@ def affordable(num_measurements: int, dim: int) -> bool:
         Whether it is.
     """
     return num_measurements <= _MOST_MEASUREMENTS and num_measurements * dim**2 <= _LARGEST_STACK
-
-
-def _principal(factor: Float[Array, "n d"]) -> Float[Array, "n p"]:
-    """The leading part of U, up to a rotation of its columns."""
-    _, rotation = jnp.linalg.eigh(factor.T @ factor)
-    return factor @ rotation[:, -min(_RANK, factor.shape[1]) :]
 
 
 def stage_jacobian(
@@ -72,29 +69,48 @@ def stage_jacobian(
     m = residuals.shape[1]
     stack = jax.vmap(term.adjoint)(jnp.eye(m, dtype=dtype))
     values, vectors = jnp.linalg.eigh(exponents(term, residuals, step))
+    grown = (vectors * jnp.exp(values)[:, None, :]) @ jnp.swapaxes(vectors, 1, 2)
+    intervals = grown[1::2] @ grown[::2]
+    first = intervals[0] @ factor
+    second = intervals[1] @ first
+    at = jnp.stack([factor, first, second, intervals[2] @ second])
+    # Columns of U, up to a rotation, the largest within the step last.
+    _, rotation = jnp.linalg.eigh(jnp.einsum("sni,snj->ij", at, at))
+    columns = at @ rotation
+    curvatures = jax.vmap(lambda u: term.curvature(term.predict(u)))(at)
     weights = divided_exponential(*jnp.broadcast_arrays(values[:, :, None], values[:, None, :]))
     loads = -step * jnp.asarray(EXPONENT_WEIGHTS, dtype)
-
-    def node(carry, exponents):
-        """On to the next node: two exponentials, and the derivative of the residual there."""
-        current, moved = carry
-        for values, V, weight, load in zip(*exponents, strict=True):
-            inner = weight[None] * (V.T @ (stack @ V))
-            own = V @ (inner @ (V.T @ current))
-            grown = (V * jnp.exp(values)[None, :]) @ V.T
-            moved = grown @ moved + load[:, None, None, None] * own[None]
-            current = grown @ current
-        curvature = term.curvature(term.predict(current))
-        seen = curvature[:, None] * (stack @ current).reshape(m, -1)
-        row = -2 * jnp.einsum("kx,jlx->kjl", seen, moved.reshape(3, m, -1))
-        return (current, moved), row
-
+    parts = (values, vectors, grown, weights, loads)
     # A loop and not three copies: compilation is what a first call costs.
-    current = _principal(factor)
-    pairs = jax.tree.map(lambda x: x.reshape(3, 2, *x.shape[1:]), (values, vectors, weights, loads))
-    moved = jnp.zeros((3, m, *current.shape), dtype)
-    _, rows = jax.lax.scan(node, (current, moved), pairs)
-    return jnp.eye(3 * m, dtype=dtype) + rows.reshape(3 * m, 3 * m)
+    pairs = jax.tree.map(lambda x: x.reshape(3, 2, *x.shape[1:]), parts)
+
+    def rows(rank: int) -> Float[Array, "3 m 3 m"]:
+        def node(carry, inputs):
+            """On to the next node: two exponentials, and the derivative of the residual there."""
+            current, moved = carry
+            curvature, pair = inputs
+            for _, V, E, weight, load in zip(*pair, strict=True):
+                inner = weight[None] * (V.T @ (stack @ V))
+                own = V @ (inner @ (V.T @ current))
+                moved = E @ moved + load[:, None, None, None] * own[None]
+                current = E @ current
+            seen = curvature[:, None] * (stack @ current).reshape(m, -1)
+            row = -2 * jnp.einsum("kx,jlx->kjl", seen, moved.reshape(3, m, -1))
+            return (current, moved), row
+
+        current = columns[0, :, -rank:]
+        moved = jnp.zeros((3, m, *current.shape), dtype)
+        return jax.lax.scan(node, (current, moved), (curvatures[1:], pairs))[1]
+
+    few, many = (min(rank, factor.shape[1]) for rank in (_FEW, _RANK))
+    if few == many:
+        found = rows(many)
+    else:
+        others = columns[..., : factor.shape[1] - few]
+        seen = jnp.sum((stack[None] @ others[:, None]) ** 2, axis=(2, 3))
+        moved = 2 * step * jnp.max(jnp.sum(curvatures * seen, axis=1))
+        found = jax.lax.cond(moved < _NEGLIGIBLE, lambda: rows(few), lambda: rows(many))
+    return jnp.eye(3 * m, dtype=dtype) + found.reshape(3 * m, 3 * m)
 
 
 class _Factorization(eqx.Module):
