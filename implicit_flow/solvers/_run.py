@@ -25,6 +25,9 @@ _DIVERGED = 7.0
 _ROUNDING = 1e5
 # Rejected steps, half as many as accepted ones or more, after which a run that fits is given up.
 _FAILURES = 16
+# Steps in a row that are short beside the time that has passed, with a force that is nothing but
+# rounding, after which it is given up too.
+_NOISY_STEPS, _SHORT, _NOISE = 16, 0.01, 50.0
 _MAX_JUMPS = 200
 # Exponent that a direction must still grow by to count as one that has not arrived.
 _ROOM = 1.0
@@ -74,6 +77,7 @@ class RunState(eqx.Module):
     stale: Bool[Array, ""]
     hard: Int[Array, ""]
     patience: Int[Array, ""]
+    noisy: Int[Array, ""]
     previous: Float[Array, "3 m"]
     previous_step: Float[Array, ""]
     window: Window
@@ -196,6 +200,7 @@ def first_state(
         stale=jnp.zeros((), bool),
         hard=count,
         patience=count + _PATIENCE,
+        noisy=count,
         previous=jnp.broadcast_to(force, (3, force.shape[0])),
         previous_step=jnp.asarray(jnp.inf, dtype),
         window=window,
@@ -307,8 +312,11 @@ def _advance(
         state.window.remainder <= 10 * goal.drift
     )
     lost = (counts.rejected >= _FAILURES) & (2 * counts.rejected >= counts.accepted)
-    lost = lost & (before <= goal.residual)
-    exhausted = enabled & ~solved & jnp.isinf(goal.t1) & (sunk | lost)
+    lost = ~solved & (sunk | (lost & (before <= goal.residual)))
+    # Its direction changes from step to step then, and the steps resolve that.
+    noise = (before <= _NOISE * jnp.finfo(dtype).eps) & (step <= _SHORT * state.time)
+    noisy = jnp.where(noise, state.noisy + 1, 0)
+    exhausted = enabled & jnp.isinf(goal.t1) & (lost | (noisy >= _NOISY_STEPS))
     stalled = ~accept & (proposed <= 4 * jnp.finfo(dtype).eps * state.time)
     return RunState(
         time=keep(time, state.time),
@@ -324,6 +332,7 @@ def _advance(
         # Where the frozen matrix failed it will fail again: it is not asked for a while.
         hard=jnp.where(troubled, state.patience, jnp.maximum(state.hard - 1, 0)),
         patience=jnp.where(troubled, _IMPATIENCE * state.patience, state.patience),
+        noisy=jnp.where(enabled, noisy, state.noisy),
         previous=keep(stages.residuals, state.previous),
         previous_step=keep(step, state.previous_step),
         window=keep(window, state.window),
