@@ -48,8 +48,8 @@ SOURCE = (
     "saddle dynamics in diagonal linear networks; the later times tau_k are derived here."
 )
 
-# "dopri8" compiles in half the time of "radau"; rounding spoils what it finds at smaller alphas than
-# those of "tiny"; see `_engine`.
+# "dopri8" compiles in half the time of "radau", and rounding spoils what it finds at smaller alphas
+# than those of "tiny"; see `_engine`.
 SETTINGS: dict[str, dict[str, Any]] = {
     "tiny": {
         "dim": 4,
@@ -107,7 +107,7 @@ def run(
         depths: of the deeper products, each above 2.
         deep_log10_alphas: decreasing, two at least; for the deeper products.
         num_times: at which X is kept, for each jump.
-        engine: of the factor flow, "radau", "dopri8" or "kvaerno5".
+        engine: of the factor flow, "radau", "dopri8", "kvaerno5" or "tsit5".
 
     Returns:
         Jump times, distances from the saddles, and eigenvalues along the smallest start.
