@@ -1,6 +1,7 @@
 """Settings that hold for every test: strict promotion, float64, a key whose seed is printed."""
 
 import os
+from pathlib import Path
 
 
 # Compilation is what these tests cost: measured, a first call of the engine compiles in 3 instead
@@ -30,6 +31,25 @@ def key():
 
 @pytest.fixture(autouse=True, scope="module")
 def _bounded_memory():
-    """Compiled programs of one test file are of no use to the next."""
+    """Compiled programs of one test file serve the next, until they are many."""
     yield
-    jax.clear_caches()
+    _clear_if_many()
+
+
+@pytest.fixture
+def bounded_memory():
+    """For files whose tests compile as much as a file does."""
+    yield
+    _clear_if_many()
+
+
+def _clear_if_many():
+    # Small operations recur in every file. A program takes several mappings of memory, of which
+    # Linux grants a process 65530; measured, some 8000 go with 2 GB.
+    try:
+        many = Path("/proc/self/maps").read_bytes().count(b"\n") > 8000
+    except OSError:
+        # Not Linux.
+        many = True
+    if many:
+        jax.clear_caches()

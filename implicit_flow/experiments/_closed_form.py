@@ -29,17 +29,28 @@ SLOPE = 0.015
 
 
 @compiled
-def _both(
+def follow(
     problem: Problem,
     init: Array,
     log10_alpha: Array,
     times: Array,
     flow: AbstractFlow,
     solver: Any,
-    closed_form: Callable[..., Array],
-) -> tuple[Solution, Array]:
-    """The flow, and the closed form of its end."""
-    sol = simulate(
+) -> Solution:
+    """One flow, to its end; one compiled program for problems of the same shape.
+
+    Args:
+        problem: to fit.
+        init: U~, shape (n, n), or u~, shape (n,).
+        log10_alpha: the logarithm of alpha to base 10.
+        times: at which the path is kept, shape (j,).
+        flow: of a factor, or of a vector.
+        solver: for `simulate`.
+
+    Returns:
+        The solution.
+    """
+    return simulate(
         problem,
         flow,
         log10_alpha=log10_alpha,
@@ -49,7 +60,13 @@ def _both(
         solver=solver,
         throw=False,
     )
-    return sol, closed_form(problem, log10_alpha=log10_alpha, init=init)
+
+
+@compiled
+def _end(
+    problem: Problem, init: Array, log10_alpha: Array, closed_form: Callable[..., Array]
+) -> Array:
+    return closed_form(problem, log10_alpha=log10_alpha, init=init)
 
 
 def _path(
@@ -120,15 +137,9 @@ def along(
     paths = []
     for log10_alpha in ladder:
         times = fractions * escape_time(log10_alpha, rate)
-        sol, end = _both(
-            problem,
-            jnp.asarray(init),
-            jnp.asarray(log10_alpha),
-            jnp.asarray(times),
-            flow,
-            solver,
-            closed_form,
-        )
+        given = (problem, jnp.asarray(init), jnp.asarray(log10_alpha))
+        sol = follow(*given, jnp.asarray(times), flow, solver)
+        end = _end(*given, closed_form)
         X = np.asarray(sol.X)
         rows.append(
             {

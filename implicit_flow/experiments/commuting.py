@@ -40,7 +40,7 @@ SOURCE = (
 
 # dim: n. num_measurements: m. num_instances: drawn at random, and one more with a tie.
 # num_times: of the path, up to four times the time of escape from zero.
-# engine: "radau", "dopri8" or "kvaerno5".
+# engine: "radau", "dopri8", "kvaerno5" or "tsit5".
 SETTINGS: dict[str, dict[str, Any]] = {
     "tiny": {
         "dim": 4,
@@ -48,7 +48,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "num_instances": 1,
         "log10_alphas": (-2.0, -4.0, -6.0, -8.0),
         "num_times": 5,
-        "engine": "kvaerno5",
+        "engine": "dopri8",
     },
     "quick": {
         "dim": 10,
@@ -95,7 +95,7 @@ def run(
         num_instances: problems without a tie; one with a tie is added.
         log10_alphas: decreasing, negative.
         num_times: points of the path, at least 2.
-        engine: "radau", "dopri8" or "kvaerno5".
+        engine: "radau", "dopri8", "kvaerno5" or "tsit5".
 
     Returns:
         Ends, paths and distances over instance, start and alpha.

@@ -283,7 +283,7 @@ def _factor(A: np.ndarray, y: np.ndarray, entropy: Any, seed: int) -> dict[str, 
     def factor(A: Any, y: Any) -> Any:
         problem, times = Problem(CommutingMeasurement(basis, A), y), _times(A, y)
         # To a given time, where nothing is stiff: a stock solver, as for the mirror flow.
-        options = {"saveat": times, "t1": times[-1], "solver": diffrax.Dopri8(), "rtol": 1e-8}
+        options = {"saveat": times, "t1": times[-1], "solver": diffrax.Tsit5(), "rtol": 1e-8}
         return simulate(problem, FactorFlow(), alpha=_ALPHA, **options)
 
     sol = factor(A, y)

@@ -88,7 +88,7 @@ def run(
         dim: n, at least 3.
         log10_alphas: decreasing, negative.
         num_times: points of the path, at least 2.
-        engine: "radau", "dopri8" or "kvaerno5".
+        engine: "radau", "dopri8", "kvaerno5" or "tsit5".
 
     Returns:
         Ends, paths and distances over instance, start and alpha.

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-import diffrax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
@@ -17,6 +16,7 @@ from ..convex import min_nuclear_norm
 from ..measurements import DenseMeasurement
 from ..problems import Problem
 from ._double import require_float64
+from ._engine import engine as named_engine
 from ._finish import finish
 from ._ladder import checked, escape_time
 from ._sizes import sizes
@@ -51,18 +51,21 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "angles": (0.0, 0.3),
         "num_instances": 1,
         "log10_alphas": (-2.0, -5.0),
+        "engine": "tsit5",
     },
     "quick": {
         "dim": 4,
         "angles": (0.0, 0.01, 0.1, 1.0),
         "num_instances": 3,
         "log10_alphas": (-2.0, -5.0, -10.0),
+        "engine": "kvaerno5",
     },
     "full": {
         "dim": 10,
         "angles": (0.0, 0.01, 0.03, 0.1, 0.3, 1.0),
         "num_instances": 20,
         "log10_alphas": (-2.0, -4.0, -6.0, -8.0, -10.0, -12.0),
+        "engine": "kvaerno5",
     },
 }
 _RTOL = 1e-7
@@ -80,6 +83,7 @@ def run(
     angles: Sequence[float] | None = None,
     num_instances: int | None = None,
     log10_alphas: Sequence[float] | None = None,
+    engine: str | None = None,
     say: Callable[[str], None] = lambda line: None,
 ) -> "xarray.Dataset":
     """Drives X0 to the targets in five ways, for pairs of matrices that commute less and less.
@@ -91,6 +95,7 @@ def run(
         angles: of the rotation, in radians; the first is 0.
         num_instances: of problems for each angle.
         log10_alphas: decreasing, negative, not below -12.
+        engine: "kvaerno5", "dopri8" or "tsit5".
         say: called with lines of progress.
 
     Returns:
@@ -103,8 +108,9 @@ def run(
 
     require_float64("steering-independence")
     given = {"dim": dim, "angles": angles, "num_instances": num_instances}
-    given |= {"log10_alphas": log10_alphas}
+    given |= {"log10_alphas": log10_alphas, "engine": engine}
     chosen = sizes(SETTINGS, setting, given, least={"dim": 2, "num_instances": 1, "angles": 0})
+    solver = named_engine(chosen["engine"])
     turns, ladder = chosen["angles"], checked(chosen["log10_alphas"])
     if turns[0] != 0 or len(turns) < 2:
         _checks.refuse("angles", "begin with 0 and go on", f"is {turns}")
@@ -128,7 +134,7 @@ def run(
             least[i, k] = min_nuclear_norm(problem).value
             for a, log10_alpha in enumerate(ladder):
                 for s, flow in enumerate(_steerings(problem, drawn[k], log10_alpha)):
-                    sol = _flow(problem, flow, jnp.asarray(log10_alpha))
+                    sol = _flow(problem, flow, jnp.asarray(log10_alpha), solver)
                     # A flow that has not met its targets has no end to compare.
                     X[i, k, a, s] = sol.X if _at_its_end(sol) else np.nan
                     errors[i, k, a, s] = sol.error_estimate
@@ -175,12 +181,12 @@ def run(
 
 
 @compiled
-def _flow(problem: Problem, flow: Steered, log10_alpha: Array) -> Solution:
+def _flow(problem: Problem, flow: Steered, log10_alpha: Array, solver: Any) -> Solution:
     return simulate(
         problem,
         flow,
         log10_alpha=log10_alpha,
-        solver=diffrax.Kvaerno5(),
+        solver=solver,
         rtol=_RTOL,
         max_steps=40_000,
         throw=False,

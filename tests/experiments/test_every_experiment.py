@@ -20,7 +20,7 @@ NAMES = experiments.names()
 
 
 @pytest.fixture(autouse=True)
-def _as_users_run_it():
+def _as_users_run_it(bounded_memory):
     # For all threads: the command line runs an experiment in one of its own.
     changes = {"jax_numpy_dtype_promotion": "standard", "jax_numpy_rank_promotion": "allow"}
     before = {name: getattr(jax.config, name) for name in changes}
@@ -29,7 +29,6 @@ def _as_users_run_it():
     yield
     for name, value in before.items():
         jax.config.update(name, value)
-    jax.clear_caches()
 
 
 def command(*arguments):

@@ -12,11 +12,10 @@ BLOCK = re.compile(r"^( *)```python[^\n]*\n(.*?)^\1```", re.DOTALL | re.MULTILIN
 
 
 @pytest.fixture(autouse=True)
-def _as_users_run_it():
-    """With the settings that JAX starts with; and pages share no programs worth keeping."""
+def _as_users_run_it(bounded_memory):
+    """With the settings that JAX starts with."""
     with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
         yield
-    jax.clear_caches()
 
 
 def blocks(text):

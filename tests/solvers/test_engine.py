@@ -25,14 +25,18 @@ def three(targets):
 
 
 @pytest.fixture(scope="module")
-def solve():
+def run():
     """One compilation for everything of size three."""
 
-    @jax.jit
-    def run(stack, targets, log10_alpha):
+    def simulate(stack, targets, log10_alpha):
         problem = imf.Problem(imf.measurements.DenseMeasurement(stack), targets)
         return imf.simulate(problem, log10_alpha=log10_alpha, throw=False)
 
+    return jax.jit(simulate)
+
+
+@pytest.fixture(scope="module")
+def solve(run):
     return lambda stack, y, la: run(jnp.asarray(stack), jnp.asarray(y, float), jnp.asarray(la))
 
 
@@ -91,13 +95,11 @@ def test_a_nan_is_a_result_and_not_an_answer(solve):
     assert not np.isfinite(float(sol.error_estimate))
 
 
-def test_lanes_are_what_a_loop_computes(solve):
+def test_lanes_are_what_a_loop_computes(run, solve):
     values = jnp.array([-1.0, -6.0, -40.0])
-    problem = three((4.0, 3.0))
-    run = jax.jit(lambda la: imf.simulate(problem, log10_alpha=la, throw=False))
-    lanes = jax.vmap(run)(values)
+    lanes = jax.vmap(run, (None, None, 0))(jnp.asarray(STACK), jnp.array([4.0, 3.0]), values)
     for index, value in enumerate(values):
-        one = run(value)
+        one = solve(STACK, (4.0, 3.0), value)
         np.testing.assert_allclose(lanes.X[index], one.X, atol=1e-11)
         assert lanes.stats["num_steps"][index] == one.stats["num_steps"]
 
@@ -242,20 +244,23 @@ def test_many_random_instances_end_where_scipy_says(solve, seed):
     _held_to_scipy(solve, seed)
 
 
+@eqx.filter_jit
+def _completed_until(problem, t1):
+    return integrate(
+        congruence_term(problem),
+        ResidualRadau(),
+        frame=jnp.eye(2),
+        log_alpha=jnp.log(jnp.array(1e-2)),
+        t1=t1,
+    )
+
+
 @pytest.mark.parametrize(("t1", "first"), [(1e2, 7.85455291), (1e3, 17.90018161)])
 def test_the_determinant_stays_positive_where_every_norm_diverges(t1, first):
     """The 2x2 completion: X11 grows like (6 t)^(1/3); its values by other integrators."""
     A = imf.measurements.EntryMeasurement([0, 1, 1], [1, 0, 1], 2)
     problem = imf.Problem(A, jnp.array([1.0, 1.0, 0.0]))
-    sol = eqx.filter_jit(
-        lambda t1: integrate(
-            congruence_term(problem),
-            ResidualRadau(),
-            frame=jnp.eye(2),
-            log_alpha=jnp.log(jnp.array(1e-2)),
-            t1=t1,
-        )
-    )(jnp.array(t1))
+    sol = _completed_until(problem, jnp.array(t1))
     assert sol.X[0, 0] == pytest.approx(first, rel=1e-6)
     # log det X_t = log det X_0 - 2 integral of tr A*(r); it is far below the rounding of X.
     exact = 2 * np.log(1e-2) + 2 * float(jnp.trace(A.adjoint(sol.dual)))
@@ -308,9 +313,8 @@ def test_targets_that_can_be_met_are_not_given_up():
         assert float(estimate) <= 1e-7, seed
 
 
-def test_measurements_that_see_nothing_move_nothing():
-    problem = imf.Problem(imf.measurements.DenseMeasurement(jnp.zeros((2, 3, 3))), jnp.ones(2))
-    sol = imf.simulate(problem, alpha=0.5)
+def test_measurements_that_see_nothing_move_nothing(solve):
+    sol = solve(np.zeros((2, 3, 3)), (1.0, 1.0), np.log10(0.5))
     assert sol.result == RESULTS.stationary
     np.testing.assert_allclose(sol.X, 0.5 * np.eye(3), atol=1e-15)
 
