@@ -7,7 +7,7 @@ from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from ._path import Inputs
 from ._radau import ResidualRadau
-from ._run import Goal, RunState, run
+from ._run import Goal, RunState, first_state, run
 from ._start import Start, start
 
 
@@ -133,18 +133,17 @@ def refine(
     roundings = _ROUNDINGS_PER_ROOT * jnp.sqrt(rtol / eps)
     size = (eps * jnp.clip(roundings, _LEAST_ROUNDINGS, _MOST_ROUNDINGS)).astype(dtype)
 
-    def attempt(tolerance, perturbation, enabled) -> RunState:
+    def prepared(tolerance, perturbation):
         term, frame = perturb_data(inputs.term, inputs.frame, perturbation)
         at = start(term, frame, inputs.log_alpha)
-        finer = at_tolerance(goal, tolerance, rtol)
-        return run(term, solver, at, finer, inputs.save_ts, enabled)
+        return term, solver, at, at_tolerance(goal, tolerance, rtol), inputs.save_ts
 
     def body(progress: _Progress) -> _Progress:
         old, checking = progress.finest, progress.checking
         first = old.num_runs == 0
         tolerance = jnp.where(checking, old.tolerance, progress.tolerance)
         perturbation = jnp.where(first, size, -old.perturbation)
-        state = attempt(tolerance, perturbation, ~progress.finished)
+        state = run(*prepared(tolerance, perturbation), ~progress.finished)
         gap = distance(state.factor, old.state.factor)
         usable = state.ended & old.state.ended & jnp.isfinite(gap)
         gap = jnp.where(first | ~usable, jnp.inf, gap)
@@ -185,7 +184,8 @@ def refine(
         )
 
     infinite = jnp.asarray(jnp.inf, dtype)
-    blank = jax.eval_shape(lambda: attempt(rtol, size, jnp.asarray(True)))
+    # Of the first state and not of the last one, which would trace the steps once more.
+    blank = jax.eval_shape(lambda: first_state(*prepared(rtol, size), None))
     zero = jnp.zeros((), jnp.int32)
     nothing = Refined(
         state=jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), blank),
