@@ -52,7 +52,7 @@ class Scale:
     seeds: int = 16
     rounds: int = 3
     # Each SciPy cell is stopped after this, and called unfinished.
-    scipy_seconds: float = 30.0
+    scipy_seconds: float = 10.0
     overhead_chunks: tuple[int, int] = (48, 144)
     memory_cells: tuple[int, ...] = (1_000, 100_000)
     devices: tuple[int, ...] = (1, 2, 4)
@@ -72,8 +72,9 @@ EVERYDAY = Scale(
     devices=(2,),
 )
 SCALE = FULL
-# The relative residual at which the baselines may stop; the sweep's own cells go further, to rest.
-RESIDUAL = 1e-6
+# The relative residual at which the baselines may stop. The sweep's own cells go on to rest, at the
+# `rtol` that leaves no larger one: `largest_residual_norm` in the results says whether it did.
+RESIDUAL, RTOL = 1e-6, 1e-4
 # What users set today, and what the sweep was measured against beforehand.
 STOCK_STEPS, STOCK_RTOL = 20_000, 1e-8
 
@@ -86,7 +87,7 @@ def problem_of(seed):
 
 def flow_cell(log10_alpha, seed):
     """Gradient flow of the factorization, from 10^log10_alpha to rest."""
-    solution = imf.simulate(problem_of(seed), log10_alpha=log10_alpha, throw=False)
+    solution = imf.simulate(problem_of(seed), log10_alpha=log10_alpha, rtol=RTOL, throw=False)
     return {
         "residual_norm": solution.residual_norm,
         "nuclear_norm": solution.nuclear_norm,
@@ -279,6 +280,7 @@ def grid_part():
         "cells": len(cells),
         "failed": int(sweeps.failed(ds).sum()),
         "largest_residual_norm": float(ds["residual_norm"].max()),
+        "largest_residual_norm_target": RESIDUAL,
         "sweep_seconds": [timing.running for timing in swept],
         "sweep_seconds_with_compilation": [timing.seconds for timing in swept],
         "loop_seconds": loops,
@@ -334,7 +336,7 @@ def scipy_comparison(sweep_seconds):
 
 def strategies_part():
     """One cell after the other, or side by side: what `default_strategy` rests on."""
-    axes = {"log10_alpha": SCALE.log10_alphas[::2], "seed": range(SCALE.seeds // 2)}
+    axes = {"log10_alpha": SCALE.log10_alphas[::4], "seed": range(max(1, SCALE.seeds // 4))}
     ways: dict[str, dict[str, Any]] = {
         "loop": {"strategy": sweeps.Loop()},
         "lanes": {"strategy": sweeps.Lanes()},
