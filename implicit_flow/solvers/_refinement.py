@@ -23,6 +23,9 @@ _FRAME_ROUNDINGS = 2.0
 # distance of the first pair, or 6 times that of a later one, where the distances tell together. The
 # tail is long, and no factor covers it; these leave two (docs/decisions/error_estimates.md).
 _FIRST_PAIR = 16.0
+# And the closer the first pair, the likelier by chance: at least this much of the geometric mean of
+# its distance and `rtol`, which is no reason for another run.
+_CHANCE = 2.0
 _LATER_PAIR = 4.0
 _PAIR_BEFORE = 1.0
 # Share of `rtol` that the difference may take; the rest is for what else the estimate adds.
@@ -149,7 +152,9 @@ def refine(
         gap = jnp.where(first | ~usable, jnp.inf, gap)
 
         later = jnp.maximum(_LATER_PAIR * gap, _PAIR_BEFORE * progress.gap)
-        difference = jnp.where(jnp.isfinite(progress.gap), later, _FIRST_PAIR * gap)
+        chance = _CHANCE * jnp.sqrt(jnp.where(jnp.isfinite(gap), gap, 0.0) * rtol)
+        earlier = jnp.maximum(_FIRST_PAIR * gap, chance)
+        difference = jnp.where(jnp.isfinite(progress.gap), later, earlier)
         met = ~first & (difference <= _DIFFERENCE_SHARE * rtol)
         failed = ~first & state.failed
         # A finer run along a norm that grows forever ends in the limit of its steps.

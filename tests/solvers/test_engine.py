@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import example, given, settings, strategies as st
 from reference import scipy_end
 
 import implicit_flow as imf
@@ -233,6 +233,8 @@ def _held_to_scipy(solve, seed):
 
 @settings(max_examples=25, derandomize=True, deadline=None)
 @given(seed=st.integers(0, 2**31))
+# Two runs that agree 25 times as well as they are right.
+@example(seed=454)
 def test_random_instances_end_where_scipy_says(solve, seed):
     _held_to_scipy(solve, seed)
 
