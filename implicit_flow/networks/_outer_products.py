@@ -5,6 +5,7 @@ from typing import Any, TypeAlias
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 from jax.extend.core import ClosedJaxpr, jaxpr_as_fun
 from jaxtyping import Array, Float
 
@@ -48,7 +49,8 @@ def compact(function: Callable[..., Sequence[Array]], *arguments: Any) -> list[C
     results = [_factors(variable, made_by) for variable in program.jaxpr.outvars]
     wanted = [variable for result in results for variable in result]
     opened = ClosedJaxpr(program.jaxpr.replace(outvars=wanted), program.consts)
-    values = iter(jaxpr_as_fun(opened)(*jax.tree.leaves(arguments)))
+    # A result that is a constant is no array of JAX yet.
+    values = map(jnp.asarray, jaxpr_as_fun(opened)(*jax.tree.leaves(arguments)))
     parts = [[next(values) for _ in result] for result in results]
     return [Outer(*part) if len(part) == 2 else part[0] for part in parts]
 

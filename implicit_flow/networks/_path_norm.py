@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, PyTree
 from .._checks import refuse
 from ._late_sums import LateSums
 from ._network_call import NetworkCall, example_of, network_call
-from ._outer_products import Compact, compact, is_compact
+from ._outer_products import Compact, compact
 from ._reader import Reader
 from ._support import path_sum, require_support, shares_of
 
@@ -137,9 +137,7 @@ def compact_scaling(network: PyTree, *, input_shape: Any = None) -> list[Compact
         scaling = _scaling(eqx.combine(arrays, rest), input_shape, second_order=False)
         return jtu.tree_leaves(scaling)
 
-    # The zero of a parameter that no path uses may be NumPy's.
-    found = compact(leaves, arrays)
-    return [leaf if is_compact(leaf) else jnp.asarray(leaf) for leaf in found]
+    return compact(leaves, arrays)
 
 
 def _scaling(network: PyTree, input_shape: Any, *, second_order: bool) -> PyTree[Array]:
