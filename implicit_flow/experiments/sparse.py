@@ -170,12 +170,12 @@ def run(
                 greedy = pursuits.setdefault(chosen, _pursuit(chosen))(*_padded(A, y, n))
                 if trial < size["flows"]:
                     sol = flow(*_padded(A, y, n))
-                    exact = end(*_padded(A, y, n), size["flow_log10_alpha"])
+                    exact = end(*_padded(A, y, n), jnp.asarray(float(size["flow_log10_alpha"])))
                     if bool(sol.result == RESULTS.successful):
                         reported[place] = sol.error_estimate
                     apart[place] = jnp.linalg.norm(sol.x - exact) / jnp.linalg.norm(exact)
                 least[place] = best.value
-                limit = end(*_padded(A, y, n), size["log10_alpha"])
+                limit = end(*_padded(A, y, n), jnp.asarray(float(size["log10_alpha"])))
                 for method, x in enumerate((limit, best.x, greedy)):
                     error[*place, method] = np.linalg.norm(x - truth) / np.linalg.norm(truth)
                     norm[*place, method] = np.sum(np.abs(x))

@@ -74,8 +74,11 @@ def stage_jacobian(
     first = intervals[0] @ factor
     second = intervals[1] @ first
     at = jnp.stack([factor, first, second, intervals[2] @ second])
-    # Columns of U, up to a rotation, the largest within the step last.
-    _, rotation = jnp.linalg.eigh(jnp.einsum("sni,snj->ij", at, at))
+    # Columns of U, up to a rotation, the largest within the step last. LAPACK may loop on what is
+    # not finite, as at a failed iterate, whose Jacobian nobody will use.
+    sizes = jnp.einsum("sni,snj->ij", at, at)
+    finite = jnp.all(jnp.isfinite(sizes))
+    _, rotation = jnp.linalg.eigh(jnp.where(finite, sizes, jnp.eye(len(sizes), dtype=dtype)))
     columns = at @ rotation
     curvatures = jax.vmap(lambda u: term.curvature(term.predict(u)))(at)
     weights = divided_exponential(*jnp.broadcast_arrays(values[:, :, None], values[:, None, :]))
@@ -107,9 +110,14 @@ def stage_jacobian(
         found = rows(many)
     else:
         others = columns[..., : factor.shape[1] - few]
-        seen = jnp.sum((stack[None] @ others[:, None]) ** 2, axis=(2, 3))
-        moved = 2 * step * jnp.max(jnp.sum(curvatures * seen, axis=1))
-        found = jax.lax.cond(moved < _NEGLIGIBLE, lambda: rows(few), lambda: rows(many))
+
+        def trace(curvature_and_columns):
+            """Of the part that they have in D K; one node at a time, each as large as the stack."""
+            curvature, columns = curvature_and_columns
+            return 2 * jnp.sum(curvature * jnp.sum((stack @ columns) ** 2, axis=(1, 2)))
+
+        share = step * jnp.max(jax.lax.map(trace, (curvatures, others)))
+        found = jax.lax.cond(share < _NEGLIGIBLE, lambda: rows(few), lambda: rows(many))
     return jnp.eye(3 * m, dtype=dtype) + found.reshape(3 * m, 3 * m)
 
 

@@ -87,7 +87,7 @@ def test_it_differentiates_and_maps():
     flow, targets, h = flow_of("hypentropy"), jnp.asarray(VALUES), 1e-5
 
     def x_of(targets):
-        x = imf.simulate(problem_of(targets), flow, solver=diffrax.Tsit5(), rtol=1e-8).x
+        x = imf.simulate(problem_of(targets), flow, rtol=1e-8).x
         return x, x
 
     jacobian, x = jax.jit(jax.jacrev(x_of, has_aux=True))(targets)

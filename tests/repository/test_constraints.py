@@ -23,3 +23,13 @@ def test_a_pin_is_for_the_oldest_python(name, pinned):
         return
     if facts["Version"] == pinned:
         assert SpecifierSet(facts["Requires-Python"] or "").contains(OLDEST)
+
+
+def test_what_is_installed_is_what_is_pinned():
+    """Else the test above has looked at nothing."""
+    installed = {
+        found.metadata["Name"].lower(): found.version for found in metadata.distributions()
+    }
+    known = [name for name, _ in PINS if name.lower() in installed]
+    assert len(known) > len(PINS) // 2
+    assert [name for name, pin in PINS if installed.get(name.lower(), pin) != pin] == []

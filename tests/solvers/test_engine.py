@@ -285,6 +285,22 @@ def test_the_jacobian_of_the_stage_equations():
         np.testing.assert_allclose(jacobian, exact(residuals.ravel()), atol=1e-9 * size)
 
 
+@pytest.mark.parametrize("small", [1e-9, 0.3])
+def test_the_jacobian_with_few_columns_where_the_others_move_nothing(small):
+    """Eight columns of which two are large: six are taken where the rest is small, else all."""
+    problem = imf.problems.gaussian_sensing(8, 2, 10, key=jax.random.key(0))
+    term = congruence_term(problem)
+    rng = np.random.default_rng(2)
+    sizes = np.where(np.arange(8) < 2, 1.0, small)
+    # The large ones are not the last, and the rotation has to find them.
+    factor = jnp.asarray(rng.normal(size=(8, 8)) @ np.diag(sizes) @ rng.normal(size=(8, 8)) / 8)
+    residuals, h = jnp.asarray(rng.normal(size=(3, 10))), jnp.asarray(0.5)
+    exact = jax.jacfwd(lambda k: defect(term, k.reshape(3, 10), h, factor).ravel())
+    jacobian = jax.jit(lambda k: stage_jacobian(term, k, h, factor))(residuals)
+    size = np.abs(jacobian).max()
+    np.testing.assert_allclose(jacobian, exact(residuals.ravel()), atol=1e-9 * size)
+
+
 def test_an_algebraic_approach_is_followed_to_its_end():
     """A completion whose directions decay like powers of t, for eighteen orders of magnitude."""
     problem = imf.problems.matrix_completion(10, 2, 30, key=jax.random.key(1))
@@ -340,3 +356,13 @@ def test_a_run_that_follows_only_the_rounding_of_its_force_ends():
     sol = imf.simulate(problem, log10_alpha=-103 / 15, throw=False)
     assert sol.result == RESULTS.successful
     assert sol.stats["num_total_steps"] < 500
+
+
+@pytest.mark.long
+def test_short_steps_that_follow_only_rounding_end():
+    """A completion that time takes to 1e17: one step in three fails there, for 2000 steps."""
+    problem = imf.problems.matrix_completion(20, 2, 84, key=jax.random.key(1))
+    sol = imf.simulate(problem, alpha=1e-2, throw=False)
+    assert float(sol.time) > 1e16
+    assert float(sol.error_estimate) < 1e-5
+    assert sol.stats["num_steps"] < 2000
