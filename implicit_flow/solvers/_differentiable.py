@@ -7,11 +7,13 @@ from jaxtyping import Array, Float, PyTree
 
 from ._adjoint import pull_back
 from ._derivative import History, push_forward
+from ._goal import Goal
 from ._path import Inputs, Path
 from ._radau import ResidualRadau
 from ._record import empty_record
 from ._refinement import Refined, at_tolerance, perturb_data
-from ._run import Goal, RunState, fill_saved, run
+from ._run import fill_saved, run
+from ._run_state import RunState
 from ._start import start
 
 

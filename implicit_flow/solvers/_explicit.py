@@ -10,11 +10,12 @@ from .._results import RESULTS
 from ._chebyshev import Motion, RungeKuttaChebyshev, velocity
 from ._congruence_term import CongruenceTerm
 from ._explicit_derivative import Travelled, differentiable_journey
-from ._explicit_run import ExplicitState, run_explicitly
+from ._explicit_run import run_explicitly
+from ._explicit_state import ExplicitState
+from ._goal import Goal, relative_residual
 from ._low_rank import low_rank_distance
 from ._newton_remainder import linear_remainder
 from ._refinement import perturb
-from ._run import Goal, relative_residual
 
 
 _REDUCTION = 0.1

@@ -7,7 +7,7 @@ from jaxtyping import Array, Float, Int, PyTree
 
 from ._chebyshev import Coefficients, Motion, Recurrence, chebyshev_step, velocity
 from ._congruence_term import CongruenceTerm
-from ._explicit_run import Trail
+from ._explicit_state import Trail
 
 
 class Travelled(eqx.Module):

@@ -3,7 +3,7 @@
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float
 
 from ._chebyshev import (
     Motion,
@@ -15,9 +15,10 @@ from ._chebyshev import (
     velocity,
 )
 from ._congruence_term import CongruenceTerm
+from ._explicit_state import Counts, ExplicitState, Kept, Trail
+from ._goal import Goal, relative_residual
 from ._lanczos import Extremes, lanczos
 from ._low_rank import low_rank_distance
-from ._run import Goal, relative_residual
 from ._stationarity import Window, advance_window, open_window
 
 
@@ -36,66 +37,6 @@ _DIVERGED = 7.0
 _STAGE_NOISE = 1e-3
 # Below this share of |U'U| a direction cannot be told from rounding.
 _NOISE = 1e3
-
-
-class Trail(eqx.Module):
-    """The accepted steps: lengths, numbers of stages, and the save times served after each.
-
-    `first_saved` counts the save times at the start. Steps beyond the buffers are only counted.
-    """
-
-    step: Float[Array, " r"]
-    stages: Int[Array, " r"]
-    saved: Int[Array, " r"]
-    first_saved: Int[Array, ""]
-    count: Int[Array, ""]
-
-
-class Kept(eqx.Module):
-    """U and the dual at the save times reached so far."""
-
-    times: Float[Array, " k"]
-    motion: Motion
-    count: Int[Array, ""]
-
-
-class Counts(eqx.Module):
-    """What an integration has cost."""
-
-    accepted: Int[Array, ""]
-    rejected: Int[Array, ""]
-    evaluations: Int[Array, ""]
-
-
-class ExplicitState(eqx.Module):
-    """The state of an integration between two steps."""
-
-    time: Float[Array, ""]
-    step: Float[Array, ""]
-    at: Motion
-    slope: Motion
-    mode: Float[Array, "n d"]
-    radius: Float[Array, ""]
-    window: Window
-    emergent: Float[Array, ""]
-    kept: Kept
-    trail: Trail
-    counts: Counts
-    arrived: Bool[Array, ""]
-    stationary: Bool[Array, ""]
-    vanished: Bool[Array, ""]
-    diverges: Bool[Array, ""]
-    failed: Bool[Array, ""]
-
-    @property
-    def factor(self) -> Float[Array, "n d"]:
-        """U."""
-        return self.at.factor
-
-    @property
-    def ended(self) -> Bool[Array, ""]:
-        """Whether the integration came to an end of the flow, of whatever kind."""
-        return self.arrived | self.stationary | self.vanished | self.diverges
 
 
 def errors(

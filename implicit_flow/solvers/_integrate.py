@@ -9,10 +9,10 @@ from .._compiled import compiled
 from .._results import RESULTS
 from ._congruence_term import CongruenceTerm
 from ._differentiable import differentiable_path, path_of
+from ._goal import Goal, relative_residual
 from ._path import Inputs, Path
 from ._radau import ResidualRadau
 from ._refinement import Refined, refine
-from ._run import Goal, relative_residual
 from ._solution import CongruenceSolution
 from ._start import Start, start
 from ._stationarity import remaining_drift

@@ -5,9 +5,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
+from ._goal import Goal
 from ._path import Inputs
 from ._radau import ResidualRadau
-from ._run import Goal, RunState, first_state, run
+from ._run import first_state, run
+from ._run_state import RunState
 from ._start import Start, start
 
 

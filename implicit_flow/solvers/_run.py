@@ -3,19 +3,21 @@
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float
 
 from ..linalg import GradedFactor, propagate
 from ._congruence_term import CongruenceTerm
 from ._controller import dissipates, growth_cap, local_error, next_step, propagator_error
 from ._full_newton import solve_fully
+from ._goal import Goal, relative_residual
 from ._newton_matrix import NewtonMatrix
 from ._radau import ResidualRadau
 from ._record import Record, write
+from ._run_state import Counts, RunState
 from ._saved import Saved, due, fill, nothing_saved, save_step, store
 from ._stages import exponents, solve_stages
 from ._start import Start, advance_linearly, linear_time
-from ._stationarity import Window, advance_window, at_rest, open_window, spectrum
+from ._stationarity import advance_window, at_rest, open_window, spectrum
 from ._tableau import NODES, WEIGHTS, interpolation_weights
 
 
@@ -40,79 +42,6 @@ _PROPAGATOR_SHARE = 50.0
 _TROUBLE = 8
 _PATIENCE = 6
 _IMPATIENCE = 4
-
-
-class Goal(eqx.Module):
-    """What an integration is to reach."""
-
-    t1: Float[Array, ""]
-    tolerance: Float[Array, ""]
-    shortening: Float[Array, ""]
-    drift: Float[Array, ""]
-    residual: Float[Array, ""]
-    explained: Float[Array, ""]
-    vanished: Float[Array, ""]
-    max_steps: Int[Array, ""]
-
-
-class Counts(eqx.Module):
-    """What an integration has cost."""
-
-    accepted: Int[Array, ""]
-    rejected: Int[Array, ""]
-    newton: Int[Array, ""]
-    factorizations: Int[Array, ""]
-
-
-class RunState(eqx.Module):
-    """The state of an integration between two steps."""
-
-    time: Float[Array, ""]
-    step: Float[Array, ""]
-    graded: GradedFactor
-    factor: Float[Array, "n d"]
-    force: Float[Array, " m"]
-    dual: Float[Array, " m"]
-    matrix: NewtonMatrix
-    stale: Bool[Array, ""]
-    hard: Int[Array, ""]
-    patience: Int[Array, ""]
-    noisy: Int[Array, ""]
-    previous: Float[Array, "3 m"]
-    previous_step: Float[Array, ""]
-    window: Window
-    saved: Saved
-    record: Record | None
-    counts: Counts
-    arrived: Bool[Array, ""]
-    stationary: Bool[Array, ""]
-    vanished: Bool[Array, ""]
-    diverges: Bool[Array, ""]
-    failed: Bool[Array, ""]
-
-    @property
-    def done(self) -> Bool[Array, ""]:
-        """Whether any reason to stop has been met."""
-        return self.arrived | self.stationary | self.vanished | self.diverges | self.failed
-
-    @property
-    def ended(self) -> Bool[Array, ""]:
-        """Whether the integration came to an end of the flow, of whatever kind."""
-        return self.arrived | self.stationary | self.vanished | self.diverges
-
-
-def relative_residual(term: CongruenceTerm, factor: Float[Array, "n d"]) -> Float[Array, ""]:
-    """|r(U)| over the scale of the targets.
-
-    Args:
-        term: the flow.
-        factor: U.
-
-    Returns:
-        The ratio, or |r(U)| itself where the scale is zero.
-    """
-    residual = jnp.linalg.norm(term.residual(term.predict(factor)))
-    return residual / jnp.where(term.scale > 0, term.scale, 1.0)
 
 
 def _linear_phase(
