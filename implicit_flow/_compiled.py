@@ -12,8 +12,8 @@ from jax.core import Tracer
 
 
 # On a CPU the programs of this library are hundreds of small operations, which LLVM optimizes for
-# long and to no effect. Measured on `simulate` with n = 20: 3.4 instead of 7.4 s to compile, and
-# 0.10 and 0.06 s to run with both (docs/decisions/compilation.md).
+# long and to no effect. Measured on `simulate` with n = 20: 3.6 instead of 6.6 s to compile, and
+# 0.08 s to run with both (docs/decisions/compilation.md).
 QUICK = {"xla_cpu_use_fusion_emitters": False, "xla_backend_optimization_level": 1}
 
 

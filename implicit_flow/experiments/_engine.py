@@ -20,9 +20,9 @@ def engine(name: str) -> Any:
     """A solver by its name.
 
     Args:
-        name: "radau" is the library's own; "dopri8" (explicit) and "kvaerno5" (implicit) compile in
-            half of the time, "tsit5" (explicit, of lower order) in a quarter, and rounding spoils
-            what they find at alphas below some 1e-12.
+        name: "radau" is the library's own; "kvaerno5" is implicit too, "dopri8" (explicit) compiles
+            in half of its time and "tsit5" (explicit, of lower order) in a third. Rounding spoils
+            what these three find at alphas below some 1e-12.
 
     Returns:
         The solver.

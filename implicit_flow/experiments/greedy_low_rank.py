@@ -48,7 +48,7 @@ SOURCE = (
     "saddle dynamics in diagonal linear networks; the later times tau_k are derived here."
 )
 
-# "tsit5" compiles in a quarter of the time of "radau", and rounding spoils what it finds at smaller
+# "tsit5" compiles in a third of the time of "radau", and rounding spoils what it finds at smaller
 # alphas than those of "tiny"; see `_engine`.
 SETTINGS: dict[str, dict[str, Any]] = {
     "tiny": {
