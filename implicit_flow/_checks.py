@@ -200,6 +200,19 @@ def positive(value: Any, name: str, cure: str = "") -> None:
         refuse(name, "be positive", f"is {worst}" if known.ndim == 0 else f"contains {worst}", cure)
 
 
+def between(value: Any, name: str, least: float | int, below: float | int) -> None:
+    """Refuse what is not one number of at least `least` and less than `below` (nan included)."""
+    known = concrete(value)
+    if known is None:
+        return
+    is_number = known.ndim == 0 and (
+        known.dtype.kind in "iu" or jnp.isdtype(known.dtype, "real floating")
+    )
+    if not (is_number and least <= known < below):
+        top = "finite" if np.isinf(below) else f"less than {below}"
+        refuse(name, f"be a number, at least {least} and {top}", f"is {reprlib.repr(value)}")
+
+
 def at_least(value: Any, name: str, least: int) -> None:
     """Refuse a count that is not an integer, or is too small."""
     if isinstance(value, bool) or not isinstance(value, int | np.integer):

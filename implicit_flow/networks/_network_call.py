@@ -159,14 +159,17 @@ def example_of(network: Any, input_shape: Any) -> jax.ShapeDtypeStruct:
 
 def _shape_of(input_shape: Any) -> tuple[int, ...]:
     try:
-        return tuple(operator.index(size) for size in input_shape)
+        shape = tuple(operator.index(size) for size in input_shape)
     except TypeError:
+        shape = (0,)
+    if any(size < 1 for size in shape):
         refuse(
             "input_shape",
-            "be a tuple of integers or a `jax.ShapeDtypeStruct`",
+            "be a tuple of positive integers or a `jax.ShapeDtypeStruct`",
             f"is {input_shape!r}",
             "Pass the shape of one example, such as `input_shape=(3, 32, 32)`.",
         )
+    return shape
 
 
 def refusal(call: NetworkCall, example: jax.ShapeDtypeStruct) -> str | None:

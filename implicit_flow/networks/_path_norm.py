@@ -69,9 +69,10 @@ def path_norm(network: PyTree, p: float | int = 2, *, input_shape: Any = None) -
     total = path_sum(reader, call, example, call.leaves, shares_of(call.leaves, p, reader.dtype))
     require_support(network, reader)
     # The root has no derivative at zero: the norm of a network without a path is flat there.
-    positive = total > 0
-    inside = jnp.where(positive, total, 1)
-    return jnp.where(positive, jnp.sqrt(inside) if p == 2 else inside ** (1 / p), 0)
+    # Asked so that nan stays nan.
+    zero = total == 0
+    inside = jnp.where(zero, 1, total)
+    return jnp.where(zero, 0, jnp.sqrt(inside) if p == 2 else inside ** (1 / p))
 
 
 @eqx.filter_jit

@@ -7,6 +7,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.tree_util as jtu
+import numpy as np
 import optax
 from jaxtyping import Array, Int, PyTree
 
@@ -161,7 +162,8 @@ def path_sgd(
         An Optax transformation; its `update` requires `params`.
 
     Raises:
-        ValueError: if the network has no path-norm.
+        ValueError: if the network has no path-norm; a negative step size; a momentum outside of
+            [0, 1).
 
     Example:
         An existing training loop changes in two lines.
@@ -182,6 +184,10 @@ def path_sgd(
         >>> bool(loss(net) < before)
         True
     """
+    if not callable(learning_rate):
+        _checks.between(learning_rate, "learning_rate", 0, np.inf)
+    if momentum is not None:
+        _checks.between(momentum, "momentum", 0, 1)
     scale = scale_by_path_norm(network, input_shape=input_shape, update_every=update_every)
     decay = [] if momentum is None else [optax.trace(momentum)]
     return optax.chain(scale, *decay, optax.scale_by_learning_rate(learning_rate))
@@ -190,8 +196,8 @@ def path_sgd(
 def divide(gradient: Array, kappa: Array) -> Array:
     """A gradient divided by its scaling; unchanged where the scaling is zero."""
     wide = gradient.astype(kappa.dtype)
-    usable = kappa >= jnp.finfo(kappa.dtype).tiny
-    return jnp.where(usable, wide / jnp.where(usable, kappa, 1), wide).astype(gradient.dtype)
+    zero = kappa < jnp.finfo(kappa.dtype).tiny
+    return jnp.where(zero, wide, wide / jnp.where(zero, 1, kappa)).astype(gradient.dtype)
 
 
 def _is_number(leaf: Any) -> bool:

@@ -418,6 +418,15 @@ def test_zero_network_has_norm_zero_and_a_finite_gradient():
     assert all(bool(jnp.all(g == 0)) for g in jax.tree.leaves(gradient))
 
 
+def test_a_weight_that_is_not_a_number_shows():
+    network = fixture_network()
+    network = eqx.tree_at(
+        lambda n: n.layers[0].weight, network, network.layers[0].weight.at[0, 0].set(jnp.nan)
+    )
+    assert jnp.isnan(path_norm(network))
+    assert jnp.isnan(path_scaling(network).layers[1].weight).any()
+
+
 @pytest.mark.parametrize("p", [0.5, float("inf"), float("nan")])
 def test_power_must_be_at_least_one_and_finite(p):
     with pytest.raises(ValueError, match="Argument `p` must be at least 1 and finite"):

@@ -1,5 +1,7 @@
 """The invariance law, and the checks that any Optax transformation passes."""
 
+import math
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -308,6 +310,17 @@ def test_dead_unit_gives_a_zero_step():
     assert updates.layers[1].weight[:, 0].any()
 
 
+def test_a_scaling_that_is_not_a_number_gives_no_step_that_looks_like_one():
+    network = small()
+    params = eqx.filter(network, eqx.is_inexact_array)
+    grads, optimizer = gradients(network), path_sgd(0.1, network)
+    broken = eqx.tree_at(
+        lambda n: n.layers[0].weight, params, params.layers[0].weight.at[0, 0].set(jnp.nan)
+    )
+    updates, _ = optimizer.update(grads, optimizer.init(params), broken)
+    assert jnp.isnan(updates.layers[1].weight).any()
+
+
 def test_parameters_that_are_no_edges_step_like_sgd():
     class Normalized(eqx.Module):
         weight: jax.Array
@@ -335,6 +348,15 @@ def test_refusals():
     for wrong in (1.5, True, "2"):
         with pytest.raises(ValueError, match="Argument `update_every` must be an integer"):
             path_sgd(0.1, network, update_every=wrong)
+    for wrong in (-0.1, math.nan, math.inf, "0.1", [0.1]):
+        with pytest.raises(ValueError, match="Argument `learning_rate` must be a number, at least"):
+            path_sgd(wrong, network)
+    for wrong in (-0.1, 1.0, math.nan):
+        with pytest.raises(ValueError, match="Argument `momentum` must be a number, at least 0"):
+            path_sgd(0.1, network, momentum=wrong)
+    for wrong in ((-3,), (0,), 3.0):
+        with pytest.raises(ValueError, match="Argument `input_shape` must be a tuple of positive"):
+            path_sgd(0.1, network, input_shape=wrong)
     with pytest.raises(ValueError, match=r"callable on one example of shape \(7,\)"):
         path_sgd(0.1, network, input_shape=(7,))
     with pytest.raises(ValueError, match="Argument `network` must have a path-norm"):
