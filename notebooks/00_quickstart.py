@@ -40,7 +40,7 @@ problem.dim, problem.num_measurements
 # path is kept at the times in `saveat`.
 
 # %%
-times = jnp.geomspace(0.1, 1000.0, 20 if FAST else 200)
+times = jnp.geomspace(0.1, 1000.0, 3 if FAST else 200)
 sol = imf.simulate(problem, alpha=1e-4, saveat=times)
 print(sol)
 

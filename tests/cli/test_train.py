@@ -37,7 +37,7 @@ def refusal(monkeypatch, capsys, *words):
         (("--network", "rnn", "--dropout", "0.5"), "`--dropout` must be left out"),
         (("--network", "lstm", "--depth", "3"), "`--depth` must be left out"),
         (("--length", "30"), "`--length` must be left out unless --data is text"),
-        (("--network", "lstm"), "`network` must have a path-norm, but has `logistic`"),
+        (("--network", "lstm"), "`--optimizer` must be sgd, adagrad or adam with --network lstm"),
     ],
 )
 def test_what_cannot_be_or_would_be_ignored(monkeypatch, capsys, words, said):
