@@ -111,6 +111,7 @@ def train(
     rate = _RATES[optimizer] if learning_rate is None else learning_rate
     if not 0 < rate < math.inf:
         refuse("--learning-rate", "be positive", f"is {rate}", "Pass a step size such as 0.1.")
+    _refuse_unused(network, data, data_dir=data_dir, dropout=dropout, depth=depth, length=length)
     if (network, optimizer) == ("lstm", "path-sgd"):
         refuse(
             "--optimizer",
@@ -118,7 +119,6 @@ def train(
             "is path-sgd",
             "A network with gates has no path-norm.",
         )
-    _refuse_unused(network, data, data_dir=data_dir, dropout=dropout, depth=depth, length=length)
     settings: dict[str, Any] = {
         "network": str(network),
         "data": str(data),

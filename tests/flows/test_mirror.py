@@ -85,7 +85,7 @@ def flow_of(name):
 
 def test_it_differentiates_and_maps():
     flow, targets, h = flow_of("hypentropy"), jnp.asarray(VALUES), 1e-5
-    weights = jnp.array([1.0, -0.3])
+    weights = jnp.array([1.0, -0.3, 2.0])
 
     def value(targets):
         x = imf.simulate(problem_of(targets), flow, rtol=1e-8).x
