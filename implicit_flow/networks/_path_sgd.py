@@ -184,7 +184,8 @@ def path_sgd(
         >>> bool(loss(net) < before)
         True
     """
-    if not callable(learning_rate):
+    is_schedule: bool = callable(learning_rate)
+    if not is_schedule:
         _checks.between(learning_rate, "learning_rate", 0, np.inf)
     if momentum is not None:
         _checks.between(momentum, "momentum", 0, 1)
