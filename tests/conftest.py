@@ -20,8 +20,8 @@ import jax
 import pytest
 
 
-# Tracing makes millions of small objects that stay: looking for garbage among them after every 700
-# took 8% of the time of the tests.
+# Tracing makes millions of small objects that stay: looking for garbage among them after every 700,
+# as Python does, took 8.5 of the 106 processor seconds of two of the costly files.
 gc.set_threshold(20_000, 10, 10)
 
 jax.config.update("jax_enable_x64", True)

@@ -161,8 +161,8 @@ def _shape_of(input_shape: Any) -> tuple[int, ...]:
     try:
         shape = tuple(operator.index(size) for size in input_shape)
     except TypeError:
-        shape = (0,)
-    if any(size < 1 for size in shape):
+        shape = None
+    if shape is None or min(shape, default=1) < 1:
         refuse(
             "input_shape",
             "be a tuple of positive integers or a `jax.ShapeDtypeStruct`",

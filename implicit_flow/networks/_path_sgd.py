@@ -45,7 +45,7 @@ def scale_by_path_norm(
     A parameter with $\kappa_e = 0$ keeps its gradient, so that the step stays finite. Where it is
     an edge (of a dead unit, say: every path through the edge has another weight that is zero) its
     gradient is zero too, and so is the step. Where it is no edge (a statistic, a norm inside a
-    weight) the step is that of SGD.
+    weight) the step is that of SGD. Where it is not a number, neither is the step.
 
     An Equinox network is callable, and some of Optax calls what is callable. Give
     `optax.multi_transform` a function that returns the tree of labels, not the tree itself, and
@@ -184,6 +184,7 @@ def path_sgd(
         >>> bool(loss(net) < before)
         True
     """
+    # Said to be a bool, or the type of what is not callable would be taken for the only one.
     is_schedule: bool = callable(learning_rate)
     if not is_schedule:
         _checks.between(learning_rate, "learning_rate", 0, np.inf)
