@@ -27,6 +27,10 @@ from .solvers import ResidualRadau, RungeKuttaChebyshev
 # docs/engine.md and benchmarks/results/size.json.
 _LARGE = (200, 2000)
 _HUGE = (500, 5000)
+# Of stock solvers. An implicit step costs some hundred explicit ones, and on a problem that it
+# carries at all such a method has been seen to need a thousand at most.
+_MAX_STEPS = 100_000
+_MAX_IMPLICIT_STEPS = 10_000
 _CONGRUENCES = (ResidualRadau, RungeKuttaChebyshev)
 
 
@@ -69,7 +73,8 @@ def simulate(
             in float64 and 1e-3 in float32 if None.
         saveat: increasing times at which to keep X, residual and dual, shape (k,), or
             `diffrax.SaveAt(ts=...)`. After the flow is at rest its end is kept.
-        max_steps: of the solver.
+        max_steps: of the solver; None for its own: 100,000 for a stock explicit one, 10,000 for a
+            stock implicit one.
         adjoint: how a stock solver is differentiated: None for
             `diffrax.RecursiveCheckpointAdjoint()` (reverse mode), `diffrax.ForwardMode()` for
             forward mode. The library's own solvers have both modes built in, and take None only.
@@ -112,7 +117,7 @@ def simulate(
     log_alpha, valid = _scale(flow, alpha, log10_alpha, dtype)
     if max_steps is not None:
         _checks.at_least(max_steps, "max_steps", 1)
-    engine = _engine(flow, solver, problem, log_alpha)
+    engine = _engine(flow, solver, problem, log_alpha, to_rest=t1 is None)
 
     # Call one engine.
     common: dict[str, Any] = {
@@ -137,7 +142,9 @@ def simulate(
         _check_representable(flow, engine, log_alpha, dtype)
         # Here the values of `init` are known, inside the compiled program they are not.
         flow.start(problem, log_alpha, init)
-        common["max_steps"] = 100_000 if max_steps is None else max_steps
+        if max_steps is None:
+            implicit = isinstance(engine, diffrax.AbstractImplicitSolver)
+            common["max_steps"] = _MAX_IMPLICIT_STEPS if implicit else _MAX_STEPS
         adjoint = _checked_adjoint(adjoint)
         path = integrate(problem, flow, engine, adjoint=adjoint, progress=progress, **common)
         spectrum = None
@@ -148,13 +155,13 @@ def simulate(
 
 
 def _engine(
-    flow: AbstractFlow, solver: Any, problem: Problem, log_alpha: Scalar
+    flow: AbstractFlow, solver: Any, problem: Problem, log_alpha: Scalar, *, to_rest: bool
 ) -> diffrax.AbstractSolver | ResidualRadau | RungeKuttaChebyshev:
     """The solver to use: the one given, or the flow's own at this size."""
     congruence = isinstance(flow, FactorFlow | MatrixFlow)
     if solver is None:
         if not congruence:
-            return flow.solver
+            return flow.solver_for(problem, to_rest=to_rest)
         return RungeKuttaChebyshev() if _explicit(problem, log_alpha) else ResidualRadau()
     kinds = (diffrax.AbstractSolver, *_CONGRUENCES)
     _checks.instance(solver, "solver", kinds)

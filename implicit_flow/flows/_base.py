@@ -53,6 +53,16 @@ class AbstractFlow(eqx.Module):
         """The stock Diffrax solver that measured best for this flow."""
         return diffrax.Dopri8()
 
+    def solver_for(self, problem: Problem, *, to_rest: bool) -> diffrax.AbstractSolver:
+        """The stock Diffrax solver to take on a problem: `solver`, unless its size says otherwise.
+
+        Args:
+            problem: to be fitted.
+            to_rest: whether the flow is integrated to rest, not to a given time.
+        """
+        del problem, to_rest
+        return self.solver
+
     @abc.abstractmethod
     def start(self, problem: Problem, log_alpha: Scalar, init: Any) -> Any:
         """The state at time zero.

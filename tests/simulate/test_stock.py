@@ -58,6 +58,16 @@ def test_path_agrees_with_scipy_and_its_error_is_honest(name):
     assert sol.duals.shape == (3, 2)
 
 
+def test_two_deep_factors_from_identities_are_the_factor_flow():
+    # W_1 = U' and W_2 = U solve its equations; here by an implicit stock solver, there by ours.
+    problem = imf.problems.gaussian_sensing(4, 1, 7, key=jax.random.key(1))
+    deep = imf.simulate(problem, flows.DeepFlow(2), alpha=1e-2)
+    factor = imf.simulate(problem, alpha=1e-2)
+    assert deep.solver == "Kvaerno5"
+    apart = np.linalg.norm(deep.X - factor.X) / np.linalg.norm(factor.X)
+    assert apart <= deep.error_estimate + factor.error_estimate <= 2e-6
+
+
 def test_the_dual_is_minus_the_integral_of_the_residual():
     # log det X = log det X0 + 2 tr A*(s): an identity of the flow, and no line of the integrator.
     problem = matrix_problem()
