@@ -13,6 +13,7 @@ from ..parametrizations import Deep
 from ..problems import Problem
 from ._base import AbstractFlow, gaussian_seed
 
+
 # Of a method with a dense Jacobian. Measured on sensing, alpha = 1e-2, two and three factors: up to
 # N n^2 = 200 (n = 10, m = 36) Kvaerno5 comes to rest in 240 to 350 steps and 0.5 to 11 s, where
 # Dopri8 has not after 100,000 and 12 to 21 s; with 512 (n = 16) it had not after 280 s either.
