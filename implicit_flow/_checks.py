@@ -221,6 +221,13 @@ def at_least(value: Any, name: str, least: int) -> None:
         refuse(name, f"be at least {least}", f"is {value}")
 
 
+def seed(value: Any, name: str) -> None:
+    """Refuse what no generator of random numbers can be started from."""
+    at_least(value, name, 0)
+    if value >= 2**63:
+        refuse(name, "lie between 0 and 2^63 - 1", f"is {value}")
+
+
 def floating(kind: np.dtype, name: str) -> None:
     """Refuse a type that does not hold real numbers."""
     if not jnp.issubdtype(kind, jnp.floating):

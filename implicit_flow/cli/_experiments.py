@@ -105,7 +105,7 @@ def run(
     ]
     chosen = _one(tuple(str(value) for value in asked if value is not None))
     _one_or_all(name, every=every, changes=changes, jobs=jobs)
-    _checks.at_least(seed, "--seed", 0)
+    _checks.seed(seed, "--seed")
     if name is None:
         from ._laboratory import Course, run_all
 

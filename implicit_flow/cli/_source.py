@@ -44,8 +44,7 @@ def built_in(name: BuiltIn, *, seed: int) -> Source:
     Raises:
         ValueError: a seed that is no seed.
     """
-    if not 0 <= seed < 2**63:
-        _checks.refuse("--seed", "lie between 0 and 2^63 - 1", f"is {seed}")
+    _checks.seed(seed, "--seed")
     m = _NUM_MEASUREMENTS[name]
     problem = gaussian_sensing(20, 2, m, key=jax.random.key(seed))
     arguments = ([] if name is BuiltIn.SENSING else ["--problem", name.value]) + (

@@ -20,6 +20,9 @@ def images(data: str, data_dir: str | Path | None) -> Any:
     Raises:
         ValueError: another name, or a folder without the files.
     """
+    _checks.instance(data, "data", str)
+    if data_dir is not None:
+        _checks.instance(data_dir, "data_dir", (str, Path))
     if data == "digits":
         return digits().flat()
     loaders = {"mnist": mnist, "cifar10": cifar10}

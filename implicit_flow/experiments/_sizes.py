@@ -10,12 +10,17 @@ import numpy as np
 from .. import _checks
 
 
+# Of an integer. No machine carries as many of anything, and the square of more overflows in XLA.
+_LARGEST = 10**8
+
+
 def sizes(
     settings: Mapping[str, Mapping[str, Any]],
     setting: str,
     given: Mapping[str, Any],
     *,
     least: Mapping[str, float | int] | None = None,
+    seed: Any = 0,
 ) -> dict[str, Any]:
     """Merge the sizes of a setting with those that were given.
 
@@ -25,12 +30,14 @@ def sizes(
         given: name -> value, None where the setting decides. A value must be of the kind that the
             setting has: an integer, a number, a word, or several of them.
         least: name -> the smallest value that an entry may have.
+        seed: of the run.
 
     Returns:
         Name -> value; tuples where the setting has tuples.
 
     Raises:
-        ValueError: an unknown setting, a value of another kind, or one that is too small.
+        ValueError: an unknown setting, a value of another kind, one that is too small or beyond
+            any machine, or a seed that is none.
 
     Example:
         >>> from implicit_flow.experiments._sizes import sizes
@@ -42,6 +49,7 @@ def sizes(
         near = difflib.get_close_matches(str(setting), settings, n=1)
         cure = f"Did you mean {near[0]!r}?" if near else ""
         _checks.refuse("setting", f"be one of {', '.join(settings)}", f"is {setting!r}", cure)
+    _checks.seed(seed, "seed")
     chosen = dict(settings[setting])
     for name, value in given.items():
         if value is not None:
@@ -99,6 +107,8 @@ def _of_kind(value: Any, name: str, sample: Any) -> Any:
         fits, kind = isinstance(value, str), "a word"
     elif isinstance(sample, int):
         fits, kind = isinstance(value, int | np.integer) and not truth, "an integer"
+        if fits and value > _LARGEST:
+            _checks.refuse(name, f"be at most {_LARGEST:,}", f"is {value}")
     elif isinstance(sample, float):
         number = isinstance(value, int | float | np.integer | np.floating) and not truth
         fits, kind = number and bool(np.isfinite(value)), "a finite number"

@@ -107,7 +107,7 @@ def run(
     given = {"dim": dim, "num_measurements": num_measurements, "num_instances": num_instances}
     given |= {"log10_alphas": log10_alphas, "num_times": num_times, "engine": engine}
     least = {"dim": 2, "num_measurements": 1, "num_instances": 1, "num_times": 2}
-    chosen = sizes(SETTINGS, setting, given, least=least)
+    chosen = sizes(SETTINGS, setting, given, least=least, seed=seed)
     n, m = chosen["dim"], chosen["num_measurements"]
     if m >= n:
         _checks.refuse("num_measurements", f"be below dim = {n}", f"is {m}")

@@ -132,7 +132,7 @@ def run(
     given |= {"num_instances": num_instances, "log10_alphas": log10_alphas}
     given |= {"recovery_dim": recovery_dim}
     least = {"dim": 2, "rank": 1, "num_measurements": 1, "num_instances": 1, "recovery_dim": 0}
-    chosen = sizes(SETTINGS, setting, given, least=least)
+    chosen = sizes(SETTINGS, setting, given, least=least, seed=seed)
     n, m, r, names = (chosen[k] for k in ("dim", "num_measurements", "rank", "kinds"))
     for name in names:
         if name not in KINDS:

@@ -10,6 +10,7 @@ from scipy.optimize import minimize
 from .. import _checks
 from ._finish import finish
 from ._lie_algebra import lie_algebra_dimension
+from ._sizes import sizes
 from ._steering_search import Case, follow, is_generic, search
 
 
@@ -68,24 +69,22 @@ def run(
     """
     import xarray
 
-    sizes = dict(SETTINGS[setting])
     given = {
         "dims": dims,
         "frequencies": frequencies,
         "max_iterations": max_iterations,
         "most_starts": most_starts,
     }
-    sizes |= {name: value for name, value in given.items() if value is not None}
-    sizes["dims"] = tuple(np.atleast_1d(sizes["dims"]).tolist())
-    _check(sizes)
+    chosen = sizes(SETTINGS, setting, given, seed=seed)
+    _check(chosen)
     generator = np.random.default_rng(seed)
-    chosen = [(n, kind) for n in sizes["dims"] for kind in _kinds_of(n, sizes["dims"])]
-    cases = {(n, kind): _case(n, kind, generator) for n, kind in chosen}
+    pairs = [(n, kind) for n in chosen["dims"] for kind in _kinds_of(n, chosen["dims"])]
+    cases = {(n, kind): _case(n, kind, generator) for n, kind in pairs}
     found = search(
         list(cases.values()),
-        frequencies=sizes["frequencies"],
-        max_iterations=sizes["max_iterations"],
-        most_starts=sizes["most_starts"],
+        frequencies=chosen["frequencies"],
+        max_iterations=chosen["max_iterations"],
+        most_starts=chosen["most_starts"],
         key=jax.random.key(seed),
         say=say,
     )
@@ -96,7 +95,7 @@ def run(
     ]
     numbers = ("distance", "bound", "lie_dimension", "steps", "starts")
     numbers += ("discrepancy", "least_discrepancy", "largest")
-    largest = max(sizes["dims"])
+    largest = max(chosen["dims"])
     ds = xarray.Dataset(
         {
             **{name: ("case", np.array([row[name] for row in rows])) for name in numbers},
@@ -119,22 +118,22 @@ def run(
             "pair": ("case", [kind for _, kind in cases]),
             "time": times,
         },
-        attrs={"asked": _ASKED, "frequencies": sizes["frequencies"]},
+        attrs={"asked": _ASKED, "frequencies": chosen["frequencies"]},
     )
     return finish(ds, globals(), setting=setting, seed=seed, **_outcome(ds))
 
 
-def _check(sizes: dict[str, Any]) -> None:
-    for n in sizes["dims"]:
+def _check(chosen: dict[str, Any]) -> None:
+    for n in chosen["dims"]:
         _checks.at_least(n, "dims", 2)
     for name in ("frequencies", "max_iterations", "most_starts"):
-        _checks.at_least(sizes[name], name, 1)
-    n, count = max(sizes["dims"]), 2 * (2 * sizes["frequencies"] + 1)
+        _checks.at_least(chosen[name], name, 1)
+    n, count = max(chosen["dims"]), 2 * (2 * chosen["frequencies"] + 1)
     if count < n * (n + 1) // 2:
         _checks.refuse(
             "frequencies",
             f"give at least as many coefficients as X has entries, {n * (n + 1) // 2}",
-            f"is {sizes['frequencies']}, which gives {count}",
+            f"is {chosen['frequencies']}, which gives {count}",
         )
 
 

@@ -17,6 +17,7 @@ from ..problems import Problem, gaussian_sensing
 from ._finish import finish
 from ._ladder import escape_time
 from ._singular_value_flow import balancedness, singular_values
+from ._sizes import sizes
 
 
 if TYPE_CHECKING:
@@ -78,7 +79,6 @@ def run(
     """
     import xarray
 
-    sizes = dict(SETTINGS[setting])
     given = {
         "dim": dim,
         "rank": rank,
@@ -86,15 +86,15 @@ def run(
         "depths": depths,
         "instances": instances,
     }
-    sizes |= {name: value for name, value in given.items() if value is not None}
-    _check(sizes, log10_alpha)
+    chosen = sizes(SETTINGS, setting, given, seed=seed)
+    _check(chosen, log10_alpha)
     problems = [
         gaussian_sensing(
-            sizes["dim"], sizes["rank"], sizes["num_measurements"], key=jax.random.key(seed + k)
+            chosen["dim"], chosen["rank"], chosen["num_measurements"], key=jax.random.key(seed + k)
         )
-        for k in range(sizes["instances"])
+        for k in range(chosen["instances"])
     ]
-    columns = [_of_depth(problems, depth, float(log10_alpha)) for depth in sizes["depths"]]
+    columns = [_of_depth(problems, depth, float(log10_alpha)) for depth in chosen["depths"]]
     along = ("depth", "time_index", "singular_value")
     variables: dict[str, Any] = {
         "time": (("depth", "time_index"), np.stack([c["time"] for c in columns])),
@@ -110,29 +110,29 @@ def run(
     ds = xarray.Dataset(
         variables,
         coords={
-            "depth": list(sizes["depths"]),
-            "instance": seed + np.arange(sizes["instances"]),
+            "depth": list(chosen["depths"]),
+            "instance": seed + np.arange(chosen["instances"]),
             "start": ["balanced", "random"],
         },
-        attrs={name: sizes[name] for name in ("dim", "rank", "num_measurements")}
+        attrs={name: chosen[name] for name in ("dim", "rank", "num_measurements")}
         | {"log10_alpha": float(log10_alpha)},
     )
     return finish(ds, globals(), setting=setting, seed=seed, **_outcome(ds))
 
 
-def _check(sizes: dict[str, Any], log10_alpha: float) -> None:
+def _check(chosen: dict[str, Any], log10_alpha: float | int) -> None:
     for name, least in (("dim", 2), ("rank", 1), ("num_measurements", 1), ("instances", 1)):
-        _checks.at_least(sizes[name], name, least)
-    depths = np.atleast_1d(sizes["depths"]).tolist()
+        _checks.at_least(chosen[name], name, least)
+    depths = np.atleast_1d(chosen["depths"]).tolist()
     for depth in depths:
         _checks.at_least(depth, "depths", 2)
     if len(depths) < 2 or depths != sorted(set(depths)):
-        _checks.refuse("depths", "be two or more increasing integers", f"is {sizes['depths']}")
-    if not -8 <= log10_alpha <= 0:
+        _checks.refuse("depths", "be two or more increasing integers", f"is {chosen['depths']}")
+    if not isinstance(log10_alpha, float | int) or not -8 <= log10_alpha <= 0:
         _checks.refuse(
             "log10_alpha",
             "lie in -8 ... 0",
-            f"is {log10_alpha}",
+            f"is {log10_alpha!r}",
             "Deeper products need a time that grows like alpha^(2/N - 1).",
         )
 
@@ -163,8 +163,8 @@ def _of_depth(problems: list[Problem], depth: int, log10_alpha: float) -> dict[s
     values = np.linalg.svd(np.asarray(path.Xs), compute_uv=False)
     Xs = np.stack([np.asarray(sol.X) for sol in ends])
     truths = np.stack([np.asarray(problem.ground_truth) for problem in problems])
-    sizes = np.linalg.svd(Xs, compute_uv=False)
-    shares = sizes / np.sum(sizes, axis=1, keepdims=True)
+    at_ends = np.linalg.svd(Xs, compute_uv=False)
+    shares = at_ends / np.sum(at_ends, axis=1, keepdims=True)
     entropy = -np.sum(shares * np.log(np.maximum(shares, 1e-300)), axis=1)
     errors = np.linalg.norm(Xs - truths, axis=(1, 2)) / np.linalg.norm(truths, axis=(1, 2))
     return {
@@ -173,7 +173,7 @@ def _of_depth(problems: list[Problem], depth: int, log10_alpha: float) -> dict[s
         "exact": singular_values(problems[0], depth, 10**log10_alpha, times),
         "effective_rank": np.exp(entropy),
         "recovery_error": errors,
-        "nuclear_norm": np.sum(sizes, axis=1),
+        "nuclear_norm": np.sum(at_ends, axis=1),
         "misfit": np.array([float(sol.residual_norm) for sol in ends]),
         "error_estimate": np.array([float(sol.error_estimate) for sol in ends]),
         "balance": _balance(problems[0], depth, log10_alpha),

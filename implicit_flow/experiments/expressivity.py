@@ -126,7 +126,7 @@ def run(
 
     given = {name: value for name, value in locals().items() if name in SETTINGS["tiny"]}
     floors = {"most_inputs": 3, "faces": 3, "num_labels": 2}
-    size = sizes(SETTINGS, setting, given, least={**dict.fromkeys(given, 1), **floors})
+    size = sizes(SETTINGS, setting, given, least={**dict.fromkeys(given, 1), **floors}, seed=seed)
     for name, most, why in (
         ("all_tables_to", 4, "There are 2^(2^d) of them."),
         ("most_inputs", 10, "A margin is a quadratic program over 2^d points."),

@@ -124,7 +124,7 @@ def run(
         "num_steps": num_steps,
     }
     least = {"dim": 2, "num_measurements": 1, "instances": 1, "powers": 1.02, "num_steps": 1}
-    size = sizes(SETTINGS, setting, given, least=least)
+    size = sizes(SETTINGS, setting, given, least=least, seed=seed)
     n, m, count = size["dim"], size["num_measurements"], size["instances"]
     if m >= n:
         _checks.refuse("num_measurements", f"be below dim = {n}", f"is {m}")

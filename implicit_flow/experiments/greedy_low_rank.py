@@ -24,6 +24,7 @@ from ._saddle_visits import (
     far,
     is_reached,
 )
+from ._sizes import sizes
 
 
 if TYPE_CHECKING:
@@ -114,7 +115,6 @@ def run(
     """
     import xarray
 
-    sizes = dict(SETTINGS[setting])
     given = {
         "dim": dim,
         "num_measurements": num_measurements,
@@ -124,33 +124,33 @@ def run(
         "num_times": num_times,
         "engine": engine,
     }
-    sizes |= {name: value for name, value in given.items() if value is not None}
-    _check(sizes)
+    chosen = sizes(SETTINGS, setting, given, seed=seed)
+    _check(chosen)
     problem = gaussian_sensing(
-        sizes["dim"], _RANK, sizes["num_measurements"], key=jax.random.key(seed)
+        chosen["dim"], _RANK, chosen["num_measurements"], key=jax.random.key(seed)
     )
     path = greedy_low_rank(problem, max_rank=_RANK)
     if len(path.jump_times) < _RANK or not np.all(np.isfinite(path.jump_times)):
         _checks.refuse(
             "seed", "give a greedy path that gains rank twice", f"is {seed}", "Try another."
         )
-    variables = _factor(problem, path, sizes)
-    variables |= diagonal_networks(sizes["log10_alphas"], sizes["num_times"])
+    variables = _factor(problem, path, chosen)
+    variables |= diagonal_networks(chosen["log10_alphas"], chosen["num_times"])
     variables |= deep_products(
-        problem, path, sizes["depths"], sizes["deep_log10_alphas"], sizes["num_times"]
+        problem, path, chosen["depths"], chosen["deep_log10_alphas"], chosen["num_times"]
     )
     ds = xarray.Dataset(
         variables,
         coords={
-            "log10_alpha": np.array(sizes["log10_alphas"], float),
-            "deep_log10_alpha": np.array(sizes["deep_log10_alphas"], float),
-            "depth": list(sizes["depths"]),
+            "log10_alpha": np.array(chosen["log10_alphas"], float),
+            "deep_log10_alpha": np.array(chosen["deep_log10_alphas"], float),
+            "depth": list(chosen["depths"]),
             "jump": np.arange(1, _RANK + 1),
             "network_jump": np.arange(1, 5),
         },
         attrs={
-            "dim": sizes["dim"],
-            "num_measurements": sizes["num_measurements"],
+            "dim": chosen["dim"],
+            "num_measurements": chosen["num_measurements"],
             "mu_1": float(path.growth_rates[0]),
             "level": LEVEL,
             "deep_level": DEEP_LEVEL,
@@ -160,25 +160,25 @@ def run(
     return finish(ds, globals(), setting=setting, seed=seed, **_outcome(ds))
 
 
-def _check(sizes: dict[str, Any]) -> None:
-    _checks.at_least(sizes["dim"], "dim", _RANK + 1)
-    _checks.at_least(sizes["num_measurements"], "num_measurements", 1)
-    _checks.at_least(sizes["num_times"], "num_times", 20)
-    for depth in np.atleast_1d(sizes["depths"]).tolist():
+def _check(chosen: dict[str, Any]) -> None:
+    _checks.at_least(chosen["dim"], "dim", _RANK + 1)
+    _checks.at_least(chosen["num_measurements"], "num_measurements", 1)
+    _checks.at_least(chosen["num_times"], "num_times", 20)
+    for depth in np.atleast_1d(chosen["depths"]).tolist():
         _checks.at_least(depth, "depths", 3)
     for name, most, least in (("log10_alphas", -5, -1000), ("deep_log10_alphas", -2, -8)):
-        values = np.atleast_1d(np.asarray(sizes[name], float))
+        values = np.atleast_1d(np.asarray(chosen[name], float))
         falls = values.size >= 2 and bool(np.all(np.diff(values) < 0))
         if not falls or values[0] > most or values[-1] < least:
             _checks.refuse(
                 name,
                 f"hold two or more values that fall from {most} to {least}",
-                f"is {sizes[name]}",
+                f"is {chosen[name]}",
             )
 
 
-def _factor(problem: Problem, path: GreedyLowRank, sizes: dict[str, Any]) -> dict[str, Any]:
-    solver = named_engine(sizes["engine"])
+def _factor(problem: Problem, path: GreedyLowRank, chosen: dict[str, Any]) -> dict[str, Any]:
+    solver = named_engine(chosen["engine"])
 
     @compiled
     def follow(log10_alpha: Any, times: Any) -> Any:
@@ -193,10 +193,10 @@ def _factor(problem: Problem, path: GreedyLowRank, sizes: dict[str, Any]) -> dic
         )
         return sol.Xs, sol.error_estimate, sol.time
 
-    grid = around(path.jump_times, sizes["num_times"])
+    grid = around(path.jump_times, chosen["num_times"])
     size = float(np.linalg.norm(path.points[-1], 2))
     jumps, near, ends, escapes, shown = [], [], [], [], np.zeros((len(grid), _RANK + 1))
-    for value in sizes["log10_alphas"]:
+    for value in chosen["log10_alphas"]:
         scale = -value * np.log(10)
         Xs, error, time = follow(jnp.asarray(float(value)), jnp.asarray(grid * scale))
         Xs = np.asarray(Xs)

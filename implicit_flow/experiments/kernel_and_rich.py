@@ -114,7 +114,7 @@ def run(
         "flow_log10_alphas": flow_log10_alphas,
     }
     least = {"dim": 2, "num_measurements": 1, "sparsity": 1, "depths": 2}
-    size = sizes(SETTINGS, setting, given, least=least)
+    size = sizes(SETTINGS, setting, given, least=least, seed=seed)
     n, m, k = size["dim"], size["num_measurements"], size["sparsity"]
     if m >= n:
         _checks.refuse("num_measurements", f"be below dim = {n}", f"is {m}")

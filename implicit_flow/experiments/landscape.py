@@ -12,6 +12,7 @@ from ._landscape_bounds import iterations, perturbed, saddles
 from ._landscape_family import sweep_of_d, threshold
 from ._landscape_models import MODELS, NO_SPURIOUS, census
 from ._landscape_picture import draw
+from ._sizes import sizes
 
 
 if TYPE_CHECKING:
@@ -114,7 +115,6 @@ def run(
     """
     import xarray
 
-    sizes = dict(SETTINGS[setting])
     given = {
         "models": models,
         "instances": instances,
@@ -126,17 +126,17 @@ def run(
         "dims": dims,
         "conditions": conditions,
     }
-    sizes |= {name: value for name, value in given.items() if value is not None}
-    _check(sizes)
+    chosen = sizes(SETTINGS, setting, given, seed=seed)
+    _check(chosen)
     keys = jax.random.split(jax.random.key(seed), 4)
-    each = (sizes["instances"], sizes["starts"])
-    found = [census(name, *each, sizes["num_steps"], key=keys[0])[0] for name in sizes["models"]]
+    each = (chosen["instances"], chosen["starts"])
+    found = [census(name, *each, chosen["num_steps"], key=keys[0])[0] for name in chosen["models"]]
     say("census of critical points taken")
-    curved = saddles(tuple(sizes["counts"]), *each, key=keys[1])
-    moved = perturbed(tuple(sizes["levels"]), *each, sizes["num_steps"], key=keys[1])
+    curved = saddles(tuple(chosen["counts"]), *each, key=keys[1])
+    moved = perturbed(tuple(chosen["levels"]), *each, chosen["num_steps"], key=keys[1])
     say("curvature and disturbances measured")
-    family = sweep_of_d(np.array(sizes["deltas"], float), 10 * sizes["starts"], key=keys[2])
-    steps = iterations(tuple(sizes["dims"]), tuple(sizes["conditions"]), 8, key=keys[3])
+    family = sweep_of_d(np.array(chosen["deltas"], float), 10 * chosen["starts"], key=keys[2])
+    steps = iterations(tuple(chosen["dims"]), tuple(chosen["conditions"]), 8, key=keys[3])
     ds = xarray.Dataset(
         {
             "points": (
@@ -151,28 +151,25 @@ def run(
             "steps": (("dim", "condition", "start"), steps),
         },
         coords={
-            "model": list(sizes["models"]),
+            "model": list(chosen["models"]),
             "kind": list(KINDS),
-            "m": list(sizes["counts"]),
+            "m": list(chosen["counts"]),
             "disturbance": ["noise", "tail of the spectrum"],
-            "level": list(map(float, sizes["levels"])),
-            "delta": list(map(float, sizes["deltas"])),
-            "dim": list(sizes["dims"]),
-            "condition": list(map(float, sizes["conditions"])),
+            "level": list(map(float, chosen["levels"])),
+            "delta": list(map(float, chosen["deltas"])),
+            "dim": list(chosen["dims"]),
+            "condition": list(map(float, chosen["conditions"])),
         },
-        attrs={"threshold": threshold(), "starts": sizes["starts"]},
+        attrs={"threshold": threshold(), "starts": chosen["starts"]},
     )
     return finish(ds, globals(), setting=setting, seed=seed, **_outcome(ds))
 
 
-def _check(sizes: dict[str, Any]) -> None:
+def _check(chosen: dict[str, Any]) -> None:
     for name in ("instances", "starts", "num_steps"):
-        _checks.at_least(sizes[name], name, 1)
-    for name in ("models", "counts", "levels", "deltas", "dims", "conditions"):
-        if not isinstance(sizes[name], tuple | list) or not sizes[name]:
-            _checks.refuse(name, "be a list", f"is {sizes[name]!r}", "Such as `4,8`.")
+        _checks.at_least(chosen[name], name, 1)
     for name, least in (("counts", 1), ("dims", 2)):
-        for value in sizes[name]:
+        for value in chosen[name]:
             _checks.at_least(value, name, least)
     for name, must, is_good in (
         ("models", f"be among {', '.join(MODELS)}", lambda value: value in MODELS),
@@ -180,7 +177,7 @@ def _check(sizes: dict[str, Any]) -> None:
         ("conditions", "be at least 1", lambda value: value >= 1),
         ("levels", "be positive", lambda value: value > 0),
     ):
-        for value in sizes[name]:
+        for value in chosen[name]:
             if not is_good(value):
                 _checks.refuse(name, must, f"contains {value!r}")
 

@@ -118,6 +118,7 @@ def run(
             "instances": instances,
             "num_steps": num_steps,
         },
+        seed=seed,
         least={
             "dim": 2,
             "num_measurements": 1,

@@ -19,6 +19,7 @@ from ..problems import Problem, commuting_sensing
 from ._descent_lanes import Lane, descended, steps_for
 from ._finish import finish
 from ._manifold_distance import first_order, log_distance, relative_distance
+from ._sizes import sizes
 
 
 if TYPE_CHECKING:
@@ -76,27 +77,26 @@ def run(
     """
     import xarray
 
-    sizes = dict(SETTINGS[setting])
     given = {"dim": dim, "step": step, "halvings": halvings, "log10_alphas": log10_alphas}
-    sizes |= {name: value for name, value in given.items() if value is not None}
-    _check(sizes)
+    chosen = sizes(SETTINGS, setting, given, seed=seed)
+    _check(chosen)
     keys = jax.random.split(jax.random.key(seed), 3)
-    generic = _scaled(commuting_sensing(sizes["dim"], _M, key=keys[0]))
-    tied = _scaled(_with_ties(sizes["dim"], keys[1]))
-    frame = jnp.eye(sizes["dim"]) + 0.3 * jax.random.normal(keys[2], (sizes["dim"],) * 2)
+    generic = _scaled(commuting_sensing(chosen["dim"], _M, key=keys[0]))
+    tied = _scaled(_with_ties(chosen["dim"], keys[1]))
+    frame = jnp.eye(chosen["dim"]) + 0.3 * jax.random.normal(keys[2], (chosen["dim"],) * 2)
 
     turned = frame @ jnp.linalg.qr(jax.random.normal(keys[2], frame.shape))[0]
 
     theory = first_order(generic, 10**_LOG10_ALPHA, frame)
-    steps = sizes["step"] / 2.0 ** np.arange(sizes["halvings"])
-    base, largest = 10**_LOG10_ALPHA, sizes["step"]
-    count = len(sizes["log10_alphas"])
+    steps = chosen["step"] / 2.0 ** np.arange(chosen["halvings"])
+    base, largest = 10**_LOG10_ALPHA, chosen["step"]
+    count = len(chosen["log10_alphas"])
     lanes = [Lane(generic, base, frame, h, b) for h in steps for b in _MOMENTA]
     lanes += [Lane(generic, base, turned, largest, b) for b in _MOMENTA]
     lanes += [
         Lane(problem, 10.0**a, frame, largest, 0.0)
         for problem in (generic, tied)
-        for a in sizes["log10_alphas"]
+        for a in chosen["log10_alphas"]
     ]
     longest = max(first_order(lane.problem, lane.alpha, frame).time for lane in lanes[-2 * count :])
     ends = descended(lanes, max(steps_for(theory.time, steps[-1]), steps_for(longest, largest)))
@@ -113,12 +113,12 @@ def run(
         coords={
             "step": steps,
             "momentum": list(_MOMENTA),
-            "log10_alpha": np.array(sizes["log10_alphas"], float),
+            "log10_alpha": np.array(chosen["log10_alphas"], float),
             "minimizer": ["unique", "not unique"],
             "update": ["U - h GU", "X - h (GX + XG)", "exp(-hG) X exp(-hG)"],
         },
         attrs={
-            "dim": sizes["dim"],
+            "dim": chosen["dim"],
             "num_measurements": _M,
             "start_log10_alpha": _LOG10_ALPHA,
             "constant": theory.constant,
@@ -127,12 +127,12 @@ def run(
     return finish(ds, globals(), setting=setting, seed=seed, **_outcome(ds))
 
 
-def _check(sizes: dict[str, Any]) -> None:
-    _checks.at_least(sizes["dim"], "dim", 4)
-    _checks.at_least(sizes["halvings"], "halvings", 3)
-    if not isinstance(sizes["step"], float | int) or not 0 < sizes["step"] <= 0.2:
-        _checks.refuse("step", "be in (0, 0.2], where the steps are stable", f"is {sizes['step']}")
-    alphas = np.atleast_1d(np.asarray(sizes["log10_alphas"], float))
+def _check(chosen: dict[str, Any]) -> None:
+    _checks.at_least(chosen["dim"], "dim", 4)
+    _checks.at_least(chosen["halvings"], "halvings", 3)
+    if not isinstance(chosen["step"], float | int) or not 0 < chosen["step"] <= 0.2:
+        _checks.refuse("step", "be in (0, 0.2], where the steps are stable", f"is {chosen['step']}")
+    alphas = np.atleast_1d(np.asarray(chosen["log10_alphas"], float))
     if alphas.size < 2 or np.any(np.diff(alphas) >= 0) or alphas[0] > 0 or alphas[-1] < -300:
         _checks.refuse(
             "log10_alphas", "decrease within 0 ... -300, two at least", f"is {alphas.tolist()}"

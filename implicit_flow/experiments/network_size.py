@@ -77,7 +77,7 @@ def run(
     import xarray
 
     given = {"widths": widths, "num_steps": num_steps, "seeds": seeds, "limit": limit}
-    size = sizes(SETTINGS, setting, given, least=dict.fromkeys(given, 1))
+    size = sizes(SETTINGS, setting, given, least=dict.fromkeys(given, 1), seed=seed)
     chosen = images(data, data_dir).first(size["limit"])
     task = ImageTask(chosen, num_measured=len(chosen.train_labels))
     results = []

@@ -134,12 +134,14 @@ def run(
 
     given = {name: value for name, value in locals().items() if name in SETTINGS["tiny"]}
     least = dict.fromkeys(set(given) - {"penalties", "radii"}, 1)
-    size = sizes(SETTINGS, setting, given, least={**least, "dim": 2, "side": 2})
+    size = sizes(SETTINGS, setting, given, least={**least, "dim": 2, "side": 2}, seed=seed)
     _refuse_unfit(size)
     random = np.random.default_rng(seed)
     matrices = matrices_of(size["dim"], random)
     norms = {name: two_ways(W, random) for name, W in matrices.items()}
     say(f"{len(norms)} matrices: norms by factors and by semidefinite programs")
+    if data_dir is not None:
+        _checks.instance(data_dir, "data_dir", (str, Path))
     if data_dir is None:
         shape = (size["num_users"], size["num_items"])
         ratings = synthetic(shape, min(_PLANTED, *shape), _NOISE, _SHARE, random)

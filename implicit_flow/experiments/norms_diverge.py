@@ -81,7 +81,7 @@ def run(
 
     require_float64("norms-diverge")
     given = {"log10_alphas": log10_alphas, "log10_times": log10_times}
-    chosen = sizes(SETTINGS, setting, given)
+    chosen = sizes(SETTINGS, setting, given, seed=seed)
     alphas, exponents = (np.array(chosen[name], float) for name in given)
     if np.any(alphas >= 0):
         _checks.refuse("log10_alphas", "hold negative numbers", f"is {alphas.tolist()}")

@@ -118,7 +118,7 @@ def run(
         "problems": problems,
     }
     least = {"dim": 1, "cells": 2, "side": 1, "centers": 2, "counts": 1, "trials": 2}
-    size = sizes(SETTINGS, setting, given, least=least)
+    size = sizes(SETTINGS, setting, given, least=least, seed=seed)
     # As many z as there are cells and centers, at the least.
     fewest = 2 * max(size["cells"], size["centers"])
     size = sizes(

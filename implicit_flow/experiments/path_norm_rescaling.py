@@ -54,7 +54,7 @@ def run(
     import xarray
 
     given = {"width": width, "log10_factors": log10_factors}
-    size = sizes(SETTINGS, setting, given, least={"width": 1})
+    size = sizes(SETTINGS, setting, given, least={"width": 1}, seed=seed)
     start, draw = jax.random.split(jax.random.key(seed))
     network = MLP((64, size["width"], size["width"], 10), key=start)
     inputs = jax.random.normal(draw, (100, 64))

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from .. import _checks
 from ..networks import MLP, ImageTask, Trained, path_sgd, rescale, train
 from ..plotting._style import COLORS, figure
 from ._finish import finish
@@ -99,7 +100,10 @@ def run(
         "limit": limit,
     }
     counts = {"width": 1, "num_steps": 1, "limit": 10}
-    size = sizes(SETTINGS, setting, given, least={**counts, "dropouts": 0.0})
+    size = sizes(SETTINGS, setting, given, least=counts, seed=seed)
+    for dropout in size["dropouts"]:
+        _checks.between(dropout, "dropouts", 0, 1)
+    size["dropouts"] = tuple(float(dropout) for dropout in size["dropouts"])
     chosen = images(data, data_dir).first(size.get("limit"))
     steps = size["num_steps"]
     every = max(1, steps // 20)

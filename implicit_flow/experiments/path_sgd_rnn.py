@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from .. import _checks
 from ..networks import (
     LSTM,
     RNN,
@@ -115,7 +116,8 @@ def run(
         "length": length,
     }
     counts = ("width", "num_steps", "seeds", "length")
-    size = sizes(SETTINGS, setting, given, least=dict.fromkeys(counts, 1))
+    size = sizes(SETTINGS, setting, given, least=dict.fromkeys(counts, 1), seed=seed)
+    _checks.instance(use_bias, "use_bias", bool)
     size["use_bias"] = use_bias
     steps, numbers = size["num_steps"], range(seed, seed + size["seeds"])
     tuned_on, measured_on = _tasks(task, data_dir, size["length"])

@@ -24,6 +24,7 @@ from ._recovery_trials import (
     first,
     sensing,
 )
+from ._sizes import sizes
 
 
 if TYPE_CHECKING:
@@ -118,7 +119,6 @@ def run(
     """
     import xarray
 
-    sizes = dict(SETTINGS[setting])
     given = {
         "dim": dim,
         "ranks": ranks,
@@ -127,18 +127,21 @@ def run(
         "trials": trials,
         "num_steps": num_steps,
     }
-    sizes |= {name: value for name, value in given.items() if value is not None}
-    _check(sizes)
-    n, methods = sizes["dim"], sizes["methods"]
+    chosen = sizes(SETTINGS, setting, given, seed=seed)
+    _check(chosen)
+    _checks.between(log10_alpha, "log10_alpha", -3000, 1)
+    n, methods = chosen["dim"], chosen["methods"]
     whole = n * (n + 1) // 2
-    ratios = (*sizes["ratios"], float(math.ceil(_PROVED * whole / n)))
-    common = {"num_steps": sizes["num_steps"], "log10_alpha": log10_alpha}
-    shape = (len(sizes["ranks"]), len(ratios), sizes["trials"])
+    ratios = (*chosen["ratios"], float(math.ceil(_PROVED * whole / n)))
+    common = {"num_steps": chosen["num_steps"], "log10_alpha": log10_alpha}
+    shape = (len(chosen["ranks"]), len(ratios), chosen["trials"])
     sensed, bounds = np.empty((*shape, len(methods))), np.empty((*shape, 3))
-    completed = np.empty((len(sizes["ranks"]), len(sizes["rates"]), sizes["trials"], len(methods)))
-    for place, rank in enumerate(sizes["ranks"]):
+    completed = np.empty(
+        (len(chosen["ranks"]), len(chosen["rates"]), chosen["trials"], len(methods))
+    )
+    for place, rank in enumerate(chosen["ranks"]):
         most = count(ratios[-1], n, rank)
-        for trial in range(sizes["trials"]):
+        for trial in range(chosen["trials"]):
             key = jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), rank), trial)
             problem = sensing(n, rank, most, key=key)
             for step, ratio in enumerate(ratios):
@@ -148,7 +151,7 @@ def run(
                 sensed[place, step, trial] = [found[name] for name in methods]
                 bounds[place, step, trial] = _constants(planted, rank, m, key)
             problem = completion(n, rank, key=key)
-            for step, rate in enumerate(sizes["rates"]):
+            for step, rate in enumerate(chosen["rates"]):
                 planted = first(problem, max(1, round(rate * whole)))
                 found = errors(planted, rank, methods, key=key, **common)
                 completed[place, step, trial] = [found[name] for name in methods]
@@ -162,10 +165,10 @@ def run(
             "delta_spread": (("rank", "ratio", "trial"), bounds[..., 2]),
         },
         coords={
-            "rank": list(sizes["ranks"]),
+            "rank": list(chosen["ranks"]),
             "ratio": list(map(float, ratios)),
-            "rate": list(map(float, sizes["rates"])),
-            "trial": np.arange(sizes["trials"]),
+            "rate": list(map(float, chosen["rates"])),
+            "trial": np.arange(chosen["trials"]),
             "algorithm": list(methods),
         },
         attrs={"dim": n, "log10_alpha": log10_alpha, "recovered_below": RECOVERED},
@@ -174,9 +177,9 @@ def run(
     ds["completion_success"] = (ds.completion_error < RECOVERED).mean("trial")
     ds["num_measurements"] = (
         ("rank", "ratio"),
-        np.array([[count(ratio, n, rank) for ratio in ratios] for rank in sizes["ranks"]]),
+        np.array([[count(ratio, n, rank) for ratio in ratios] for rank in chosen["ranks"]]),
     )
-    ds["dimension_count"] = ("rank", np.array([n * r - r * (r - 1) // 2 for r in sizes["ranks"]]))
+    ds["dimension_count"] = ("rank", np.array([n * r - r * (r - 1) // 2 for r in chosen["ranks"]]))
     ds["threshold"] = _thresholds(ds)
     return finish(ds, globals(), setting=setting, seed=seed, **_outcome(ds))
 
@@ -195,19 +198,16 @@ def count(ratio: float, dim: int, rank: int) -> int:
     return max(1, round(ratio * dim * rank))
 
 
-def _check(sizes: dict[str, Any]) -> None:
+def _check(chosen: dict[str, Any]) -> None:
     for name in ("dim", "trials", "num_steps"):
-        _checks.at_least(sizes[name], name, 2 if name != "num_steps" else 1)
-    for name in ("ranks", "ratios", "rates"):
-        if not isinstance(sizes[name], tuple | list) or not sizes[name]:
-            _checks.refuse(name, "be a list of numbers", f"is {sizes[name]!r}", "Such as `1,2`.")
-    for rank in sizes["ranks"]:
+        _checks.at_least(chosen[name], name, 2 if name != "num_steps" else 1)
+    for rank in chosen["ranks"]:
         _checks.at_least(rank, "ranks", 1)
-        if rank > sizes["dim"]:
-            _checks.refuse("ranks", f"be at most dim = {sizes['dim']}", f"contains {rank}")
-    for ratio in sizes["ratios"]:
+        if rank > chosen["dim"]:
+            _checks.refuse("ranks", f"be at most dim = {chosen['dim']}", f"contains {rank}")
+    for ratio in chosen["ratios"]:
         _checks.positive(ratio, "ratios")
-    for rate in sizes["rates"]:
+    for rate in chosen["rates"]:
         if not 0 < rate <= 1:
             _checks.refuse("rates", "be in (0, 1]", f"contains {rate}")
 

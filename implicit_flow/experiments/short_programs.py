@@ -105,7 +105,9 @@ def run(
     import xarray
 
     given = {name: value for name, value in locals().items() if name in SETTINGS["tiny"]}
-    size = sizes(SETTINGS, setting, given, least={**dict.fromkeys(given, 1), "num_inputs": 3})
+    size = sizes(
+        SETTINGS, setting, given, least={**dict.fromkeys(given, 1), "num_inputs": 3}, seed=seed
+    )
     for name, most in (("num_inputs", 8), ("most_instructions", 8), ("table_instructions", 8)):
         if size[name] > most:
             cure = "The search runs every program on every input."

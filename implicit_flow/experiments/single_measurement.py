@@ -100,7 +100,7 @@ def run(
 
     require_float64("single-measurement")
     given = {"log10_alphas": log10_alphas, "num_times": num_times, "engine": engine, "dim": dim}
-    chosen = sizes(SETTINGS, setting, given, least={"dim": 3, "num_times": 2})
+    chosen = sizes(SETTINGS, setting, given, least={"dim": 3, "num_times": 2}, seed=seed)
     ladder, solver = checked(chosen["log10_alphas"]), named_engine(chosen["engine"])
     n, rng = chosen["dim"], np.random.default_rng(seed)
     inits = (np.eye(n), rng.normal(size=(n, n)) / np.sqrt(n))

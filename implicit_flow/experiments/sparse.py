@@ -126,7 +126,7 @@ def run(
         "log10_alpha": log10_alpha,
         "flow_log10_alpha": flow_log10_alpha,
     }
-    size = sizes(SETTINGS, setting, given, least={"dim": 3, "instances": 1, "flows": 1})
+    size = sizes(SETTINGS, setting, given, least={"dim": 3, "instances": 1, "flows": 1}, seed=seed)
     for name in ("ratios", "sparsities"):
         if not all(0 < value <= 1 for value in size[name]):
             _checks.refuse(name, "lie between 0 and 1", f"is {size[name]}")

@@ -109,7 +109,9 @@ def run(
     require_float64("steering-independence")
     given = {"dim": dim, "angles": angles, "num_instances": num_instances}
     given |= {"log10_alphas": log10_alphas, "engine": engine}
-    chosen = sizes(SETTINGS, setting, given, least={"dim": 2, "num_instances": 1, "angles": 0})
+    chosen = sizes(
+        SETTINGS, setting, given, least={"dim": 2, "num_instances": 1, "angles": 0}, seed=seed
+    )
     solver = named_engine(chosen["engine"])
     turns, ladder = chosen["angles"], checked(chosen["log10_alphas"])
     if turns[0] != 0 or len(turns) < 2:

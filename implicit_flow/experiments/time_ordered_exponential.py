@@ -15,6 +15,7 @@ from ..measurements import DenseMeasurement
 from ..problems import Problem
 from ._finish import finish
 from ._ordered_products import along_residuals, exact_rotating, product_errors
+from ._sizes import sizes
 
 
 if TYPE_CHECKING:
@@ -93,15 +94,14 @@ def run(
     """
     import xarray
 
-    sizes = dict(SETTINGS[setting])
     given = {
         "log10_alphas": log10_alphas,
         "num_times": num_times,
         "most_factors": most_factors,
     }
-    sizes |= {name: value for name, value in given.items() if value is not None}
-    _check(sizes)
-    factors = 2 ** np.arange(3, int(np.log2(sizes["most_factors"])) + 1)
+    chosen = sizes(SETTINGS, setting, given, seed=seed)
+    _check(chosen)
+    factors = 2 ** np.arange(3, int(np.log2(chosen["most_factors"])) + 1)
     errors = np.array(
         [[product_errors(_TIME, speed, int(n)) for n in factors] for speed in _SPEEDS]
     )
@@ -110,13 +110,13 @@ def run(
         for k, name in enumerate(("midpoint_error", "magnus_error", "unordered_error"))
     }
     variables["steered_error"] = ("speed", _steered())
-    variables |= _residual_steering(sizes)
+    variables |= _residual_steering(chosen)
     ds = xarray.Dataset(
         variables,
         coords={
             "speed": list(_SPEEDS),
             "factors": factors,
-            "log10_alpha": np.array(sizes["log10_alphas"], float),
+            "log10_alpha": np.array(chosen["log10_alphas"], float),
             "problem": list(_PROBLEMS),
         },
         attrs={"minimum_trace": _MINIMUM, "limit_trace": _LIMIT},
@@ -124,15 +124,15 @@ def run(
     return finish(ds, globals(), setting=setting, seed=seed, **_outcome(ds))
 
 
-def _check(sizes: dict[str, Any]) -> None:
-    _checks.at_least(sizes["num_times"], "num_times", 101)
-    _checks.at_least(sizes["most_factors"], "most_factors", 16)
-    alphas = np.atleast_1d(np.asarray(sizes["log10_alphas"], float))
+def _check(chosen: dict[str, Any]) -> None:
+    _checks.at_least(chosen["num_times"], "num_times", 101)
+    _checks.at_least(chosen["most_factors"], "most_factors", 16)
+    alphas = np.atleast_1d(np.asarray(chosen["log10_alphas"], float))
     if alphas.size < 2 or np.any(np.diff(alphas) >= 0) or alphas[0] > 0 or alphas[-1] < -150:
         _checks.refuse(
             "log10_alphas",
             "hold two or more values that fall from 0 to -150, where products stay in range",
-            f"is {sizes['log10_alphas']}",
+            f"is {chosen['log10_alphas']}",
         )
 
 
@@ -173,13 +173,13 @@ def _follow(problem: Problem, log10_alpha: Any, times: Any) -> Any:
     return sol.Xs, sol.residuals, sol.duals, sol.residual_norm
 
 
-def _residual_steering(sizes: dict[str, Any]) -> dict[str, Any]:
-    share = np.linspace(0, 1, sizes["num_times"] + 1 - sizes["num_times"] % 2)
+def _residual_steering(chosen: dict[str, Any]) -> dict[str, Any]:
+    share = np.linspace(0, 1, chosen["num_times"] + 1 - chosen["num_times"] % 2)
     rows, gaps, traces = [], [], []
     for problem in _problems().values():
         stack = np.asarray(problem.measurement.as_stack())
         top = np.linalg.eigvalsh(np.tensordot(np.asarray(problem.targets), stack, 1))[-1]
-        for value in sizes["log10_alphas"]:
+        for value in chosen["log10_alphas"]:
             log_alpha = value * np.log(10)
             times = share * _LONG * (20 - log_alpha) / top
             Xs, residuals, duals, misfit = (
@@ -190,7 +190,7 @@ def _residual_steering(sizes: dict[str, Any]) -> dict[str, Any]:
             rows.append(row | {"misfit": float(misfit)})
             gaps.append(_gaps(stack, Xs, duals))
             traces.append(float(np.trace(Xs[-1])))
-    shape, axes = (len(_PROBLEMS), len(sizes["log10_alphas"])), ("problem", "log10_alpha")
+    shape, axes = (len(_PROBLEMS), len(chosen["log10_alphas"])), ("problem", "log10_alpha")
     kept = np.linspace(0, len(share) - 1, 401).astype(int)
     return {
         **{
