@@ -199,7 +199,7 @@ def _balance(problem: Problem, depth: int, log10_alpha: float) -> list[tuple[flo
         return flow.velocity(W, problem.residual((X + X.T) / 2), problem)
 
     log_alpha = jnp.asarray(log10_alpha * np.log(10))
-    balanced = np.asarray(flow.start(problem, log_alpha, None))
+    balanced = np.asarray(flow.parametrization.init(n, log_alpha, None, log_alpha.dtype))
     draws = np.random.default_rng(depth).standard_normal((depth, n, n))
     top = float(jnp.linalg.norm(problem.measurement.adjoint(problem.targets), 2))
     return [

@@ -14,17 +14,22 @@ from ..problems import Problem
 from ._base import AbstractFlow, gaussian_seed
 
 
-# Of a method with a dense Jacobian. Measured on sensing, alpha = 1e-2, two and three factors: up to
-# N n^2 = 200 (n = 10, m = 36) Kvaerno5 comes to rest in 240 to 350 steps and 0.5 to 11 s, where
-# Dopri8 has not after 100,000 and 12 to 21 s; with 512 (n = 16) it had not after 280 s either.
+# Of a method with a dense Jacobian. Measured on sensing, alpha = 1e-2: with up to 200 unknowns
+# Kvaerno5 is at rest after 240 to 540 steps and 0.5 to 11 s, and Dopri8 is not after 100,000 and 12
+# to 40 s; with 512 Kvaerno5 was not after 280 s either.
 _FEW_UNKNOWNS = 200
+
+# All factors, or the first half of them: with W_{N+1-j} = W_j^T they determine the others.
+Factors = Float[Array, "N n n"] | tuple[Float[Array, "n n"], ...]
 
 
 class DeepFlow(AbstractFlow):
     r"""$X = W_N \cdots W_1$, $dW_j/dt = -(\partial X/\partial W_j)^* A^*(r)$.
 
     From identities at scale alpha^(1/N) the factors stay balanced:
-    $W_{j+1}^\top W_{j+1} = W_j W_j^\top$.
+    $W_{j+1}^\top W_{j+1} = W_j W_j^\top$, and mirror images of each other: $W_{N+1-j} = W_j^\top$,
+    so that X stays symmetric. Rounding plants what is not, and it grows; so half of the factors are
+    integrated there, and the others are their transposes.
 
     Attributes:
         depth: N, at least 1.
@@ -66,24 +71,32 @@ class DeepFlow(AbstractFlow):
 
     def solver_for(self, problem: Problem, *, to_rest: bool) -> diffrax.AbstractSolver:
         """An L-stable method on the way to rest, where the unknowns are few enough for one."""
-        few = self.depth * problem.dim**2 <= _FEW_UNKNOWNS
+        few = (self.depth + 1) // 2 * problem.dim**2 <= _FEW_UNKNOWNS
         return diffrax.Kvaerno5() if to_rest and few else self.solver
 
-    def start(
-        self, problem: Problem, log_alpha: Scalar, init: ArrayLike | None
-    ) -> Float[Array, "N n n"]:
-        r"""$\alpha^{1/N}\tilde W_j$."""
-        return self.parametrization.init(problem.dim, log_alpha, init, problem.measurement.dtype)
+    def start(self, problem: Problem, log_alpha: Scalar, init: ArrayLike | None) -> Factors:
+        r"""$\alpha^{1/N}\tilde W_j$, or the half of them that a symmetric start needs."""
+        dtype = problem.measurement.dtype
+        factors = self.parametrization.init(problem.dim, log_alpha, init, dtype)
+        return factors if init is not None else tuple(factors[: (self.depth + 1) // 2])
 
-    def velocity(
-        self, state: Float[Array, "N n n"], r: Residual, problem: Problem
-    ) -> Float[Array, "N n n"]:
+    def velocity(self, state: Factors, r: Residual, problem: Problem) -> Factors:
         """Minus the gradient in each factor."""
-        return self.parametrization.velocity(state, problem.measurement.adjoint(r))
+        factors = self._factors(state)
+        velocity = self.parametrization.velocity(factors, problem.measurement.adjoint(r))
+        return tuple(velocity[: len(state)]) if isinstance(state, tuple) else velocity
 
-    def unknown(self, state: Float[Array, "N n n"], problem: Problem) -> Matrix:
+    def unknown(self, state: Factors, problem: Problem) -> Matrix:
         """The product of the factors."""
-        return self.parametrization.unknown(state)
+        return self.parametrization.unknown(self._factors(state))
+
+    def _factors(self, state: Factors) -> Float[Array, "N n n"]:
+        r"""All factors: from a symmetric start $W_{N+1-j} = W_j^\top$ for ever."""
+        if not isinstance(state, tuple):
+            return state
+        halves = list(state[: self.depth // 2])
+        middle = [(W + W.T) / 2 for W in state[self.depth // 2 :]]
+        return jnp.stack([*halves, *middle, *(W.T for W in reversed(halves))])
 
     def log_size_of_start(self, log_alpha: float) -> float:
         """That of alpha, to the power that the state has."""
@@ -93,8 +106,6 @@ class DeepFlow(AbstractFlow):
         """Absolute tolerance in units of the start, alpha^(1/N)."""
         return rtol, jnp.asarray(rtol) * jnp.exp(jax.lax.stop_gradient(log_alpha) / self.depth)
 
-    def rounding_seed(
-        self, start: Float[Array, "N n n"], end: Float[Array, "N n n"], size: float
-    ) -> Float[Array, "N n n"]:
+    def rounding_seed(self, start: Factors, end: Factors, size: float) -> Factors:
         """A Gaussian matrix added to each factor."""
-        return gaussian_seed(start, end, size)
+        return jax.tree.map(lambda first, last: gaussian_seed(first, last, size), start, end)

@@ -15,7 +15,7 @@ from .._results import RESULTS, select
 from .._types import Residual, Scalar
 from ..problems import Problem
 from ._base import AbstractFlow, residual
-from ._stationarity import Rest, drift
+from ._stationarity import Rest
 
 
 class Path(eqx.Module):
@@ -94,7 +94,8 @@ def integrate(
     dtype = problem.measurement.dtype
     epsilon = float(jnp.finfo(dtype).eps)
     start = flow.start(problem, log_alpha, init)
-    rest = Rest.at(flow, problem, start, rtol)
+    explicit = not isinstance(solver, diffrax.AbstractImplicitSolver)
+    rest = Rest.at(flow, problem, start, rtol, newton=not explicit)
     no_dual = jnp.zeros_like(problem.targets)
     unknown_of = lambda y: flow.unknown(y[0], problem)
 
@@ -147,7 +148,6 @@ def integrate(
             else diffrax.NoProgressMeter(),
         )
 
-    explicit = not isinstance(solver, diffrax.AbstractImplicitSolver)
     finest = max(rtol * (_EXPLICIT_STEP_SHARE if explicit else _STEP_SHARE), 10 * epsilon)
 
     def twice(before: Any, factor: Scalar) -> tuple[Any, diffrax.Solution]:
@@ -172,7 +172,7 @@ def integrate(
     result, error = _ended(sol.result), _distance(X, Y) + 16 * epsilon
     if t1 is None:
         result = rest.result(flow, problem, time, state, ys[-1], result)
-        error = error + drift(flow, problem, time, state)
+        error = error + rest.drifted(flow, problem, time, state)
     result = select(
         (result == RESULTS.successful) & ~(error <= rtol), RESULTS.tolerance_not_met, result
     )

@@ -13,23 +13,31 @@ from ..problems import Problem
 from ._base import AbstractFlow, generator, predict
 
 
+# Up to which K, m x m, is formed and decomposed after each step near the end.
+_FEW_MEASUREMENTS = 200
+
+
 class Rest(eqx.Module):
     """Thresholds of rest, and the scales that they are relative to.
 
     Attributes:
         misfit: relative misfit below which the targets count as met.
-        drift: relative change of X per unit of log time below which X counts as still.
+        drift: relative length of what X has left of its way below which X counts as still.
+        newton: whether that is found by a Newton step too, m products of the size of X each time.
         steepness: largest entry of the generator at X = 0, the scale of `violation`.
         initial_size: Frobenius norm of X at the start, the scale of `vanished` where y = 0.
     """
 
     misfit: float = eqx.field(static=True)
     drift: float = eqx.field(static=True)
+    newton: bool = eqx.field(static=True)
     steepness: Scalar
     initial_size: Scalar
 
     @classmethod
-    def at(cls, flow: AbstractFlow, problem: Problem, start: Any, rtol: float) -> "Rest":
+    def at(
+        cls, flow: AbstractFlow, problem: Problem, start: Any, rtol: float, *, newton: bool
+    ) -> "Rest":
         """Thresholds for an error of X of `rtol`.
 
         Args:
@@ -37,6 +45,7 @@ class Rest(eqx.Module):
             problem: that it fits.
             start: its state at time zero.
             rtol: relative error of X that is asked for.
+            newton: as in the attributes, where m allows it.
 
         Returns:
             The thresholds.
@@ -44,17 +53,21 @@ class Rest(eqx.Module):
         zero = problem.loss.residual(jnp.zeros_like(problem.targets), problem.targets)
         steepness = jnp.max(jnp.abs(generator(problem, zero, vector=flow.is_vector)))
         size = jnp.linalg.norm(flow.unknown(start, problem))
-        return cls(rtol * 1e-2, rtol * 1e-1, *jax.lax.stop_gradient((steepness, size)))
+        newton = newton and problem.num_measurements <= _FEW_MEASUREMENTS
+        return cls(rtol * 1e-2, rtol * 1e-1, newton, *jax.lax.stop_gradient((steepness, size)))
 
     def reached(
         self, flow: AbstractFlow, problem: Problem, t: Scalar, state: Any
     ) -> tuple[Bool[Array, ""], Bool[Array, ""], Bool[Array, ""]]:
         """Which kinds of rest hold at a state.
 
-        The drift is t |dX/dt| / |X|: what is left to move while X approaches its limit like a
-        power of t, and more than what is left where it approaches exponentially. At the saddle at
-        zero the relative speed is of order one, however small alpha is, so that it does not count
-        as rest; at the saddles on the way some direction still grows, which `violation` shows.
+        X is still where what is left of its way, see `drift`, is little. At the saddle at zero the
+        relative speed is of order one, however small alpha is, so that it does not count as rest;
+        at the saddles on the way some direction still grows, which `violation` shows.
+
+        Where the targets are missed, the generator must have had time to act, unless it is zero;
+        and where it is small, the targets may just not be met yet: small eigenvalues of X wait for
+        a time like 1/|r|.
 
         Args:
             flow: that is integrated.
@@ -66,14 +79,19 @@ class Rest(eqx.Module):
             (targets met and X still; X still, targets missed, no direction grows; X vanishes).
         """
         r = flow.drive(t, state, problem)
-        X, speed = _moving(flow, problem, state, r)
-        size = jnp.linalg.norm(X)
+        moving = _Moving.at(flow, problem, state, r)
+        size = jnp.linalg.norm(moving.X)
         # Diffrax asks before the first step too, and at t = 0 nothing has had time to move.
-        still = (t > 0) & (t * jnp.linalg.norm(speed) <= self.drift * size)
-        prediction = predict(problem, X)
-        met = jnp.linalg.norm(prediction - problem.targets) <= self.misfit * problem.scale
+        still = (t > 0) & (t * jnp.linalg.norm(moving.speed) <= self.drift * size)
+        met = moving.misfit <= self.misfit * problem.scale
+        # Targets that are met to rounding leave nothing to drive the flow.
+        rounding = 16 * jnp.finfo(r.dtype).eps * problem.scale
+        left = self.left(flow, problem, t, state, met)
+        settled = (t > 0) & ((left <= self.drift * size) | (moving.misfit <= rounding))
+        pull = moving.pull / jnp.where(self.steepness > 0, self.steepness, 1)
+        acted = (t * moving.pull >= 30) & (pull >= 1e-4) | (pull <= 64 * jnp.finfo(r.dtype).eps)
+        little = jnp.linalg.norm(predict(problem, moving.X)) <= self.drift * problem.scale
         # Eigenvalues are computed only where the cheap tests leave the question open.
-        little = jnp.linalg.norm(prediction) <= self.drift * problem.scale
         candidate = (still & ~met) | little
         grows = jax.lax.cond(
             candidate,
@@ -83,7 +101,42 @@ class Rest(eqx.Module):
         no_targets = jnp.all(problem.targets == 0)
         shrunk = jnp.where(no_targets, size <= self.drift * self.initial_size, little)
         vanished = shrunk & ~grows
-        return met & still & ~vanished, still & ~met & ~grows & ~vanished, vanished
+        stuck = still & acted & ~met & ~grows & ~vanished
+        return met & settled & ~vanished, stuck, vanished
+
+    def left(
+        self, flow: AbstractFlow, problem: Problem, t: Scalar, state: Any, met: Bool[Array, ""]
+    ) -> Scalar:
+        """What X has left of its way: an estimate from above of |X_end - X|.
+
+        That is t |dX/dt| where X approaches its limit like a power of t, and less where it does
+        so exponentially; but not where X has yet to begin to move, and where stiff directions
+        tremble by rounding or the step tolerance, dX/dt does too, and t times that may be
+        anything. A Newton step divides each direction by its own rate.
+
+        Args:
+            flow: that is integrated.
+            problem: that it fits.
+            t: the time.
+            state: of the flow.
+            met: whether the targets are met; if not, a Newton step means nothing.
+
+        Returns:
+            The estimate.
+        """
+        r = flow.drive(t, state, problem)
+        by_speed = t * jnp.linalg.norm(_driven(flow, problem, state, r)[1])
+        if not self.newton:
+            return by_speed
+        return jax.lax.cond(met, lambda: _by_newton(flow, problem, state, r), lambda: by_speed)
+
+    def drifted(self, flow: AbstractFlow, problem: Problem, t: Scalar, state: Any) -> Scalar:
+        """What X has left of its way, see `left`, relative to |X|; 0 where X = 0."""
+        X = flow.unknown(state, problem)
+        met = jnp.linalg.norm(predict(problem, X) - problem.targets) <= self.misfit * problem.scale
+        size = jnp.linalg.norm(X)
+        left = self.left(flow, problem, t, state, met)
+        return jnp.where(size > 0, left / jnp.where(size > 0, size, 1), 0)
 
     def any(self, flow: AbstractFlow, problem: Problem, t: Scalar, state: Any) -> Bool[Array, ""]:
         """Whether any kind of rest holds; see `reached`."""
@@ -150,24 +203,51 @@ def _diverges(sizes: Float[Array, " k"], nearly: Bool[Array, " k"]) -> Bool[Arra
     return jnp.all(nearly[seen[-2:]]) & steady
 
 
-def drift(flow: AbstractFlow, problem: Problem, t: Scalar, state: Any) -> Scalar:
-    """T |dX/dt| / |X| at a state: an estimate from above of how far X still moves.
+class _Moving(eqx.Module):
+    """X, and how it moves.
 
-    Args:
-        flow: that was integrated.
-        problem: that it fits.
-        t: the time.
-        state: of the flow.
-
-    Returns:
-        The drift; 0 where X = 0.
+    Attributes:
+        X: (n, n), or x (n,).
+        speed: dX/dt, of the same shape.
+        misfit: |A(X) - y|.
+        pull: the largest entry of A*(r).
     """
-    X, speed = _moving(flow, problem, state, flow.drive(t, state, problem))
-    size = jnp.linalg.norm(X)
-    return jnp.where(size > 0, t * jnp.linalg.norm(speed) / jnp.where(size > 0, size, 1), 0)
+
+    X: Array
+    speed: Array
+    misfit: Scalar
+    pull: Scalar
+
+    @classmethod
+    def at(cls, flow: AbstractFlow, problem: Problem, state: Any, r: Array) -> "_Moving":
+        """All of it at a state, driven by r."""
+        X, speed = _driven(flow, problem, state, r)
+        misfit = jnp.linalg.norm(predict(problem, X) - problem.targets)
+        return cls(
+            X,
+            speed,
+            misfit,
+            jnp.max(jnp.abs(generator(problem, r, vector=flow.is_vector))),
+        )
 
 
-def _moving(flow: AbstractFlow, problem: Problem, state: Any, r: Array) -> tuple[Array, Array]:
-    """X and dX/dt."""
+def _driven(flow: AbstractFlow, problem: Problem, state: Any, r: Array) -> tuple[Array, Array]:
+    """X, and the dX/dt that r makes of it, linear in r."""
     velocity = flow.velocity(state, r, problem)
     return jax.jvp(lambda s: flow.unknown(s, problem), (state,), (velocity,))
+
+
+def _by_newton(flow: AbstractFlow, problem: Problem, state: Any, r: Array) -> Scalar:
+    r"""|X_end - X| by a Newton step, five times.
+
+    $\dot X = -Mr$ and, for the squared loss, $\dot r = -Kr$ with $K = -A\dot X/r$. Were K
+    constant, $MK^{-1}r$ would be left: where X is close to its end exponentially. Where it
+    approaches its end like a power of t it is a multiple root, which a Newton step of multiplicity
+    p misses by a factor of p: five allows for four factors and a margin.
+    """
+    speed_of = lambda r: _driven(flow, problem, state, r)[1]
+    K = -jax.vmap(lambda e: predict(problem, speed_of(e)))(jnp.eye(r.size, dtype=r.dtype))
+    values, vectors = jnp.linalg.eigh((K + K.T) / 2)
+    floor = r.size * jnp.finfo(r.dtype).eps * values[-1]
+    inverse = jnp.where(values[-1] > 0, 1 / jnp.maximum(values, jnp.maximum(floor, 1e-300)), 0)
+    return 5 * jnp.linalg.norm(speed_of(vectors @ (inverse * (vectors.T @ r))))

@@ -58,14 +58,39 @@ def test_path_agrees_with_scipy_and_its_error_is_honest(name):
     assert sol.duals.shape == (3, 2)
 
 
-def test_two_deep_factors_from_identities_are_the_factor_flow():
-    # W_1 = U' and W_2 = U solve its equations; here by an implicit stock solver, there by ours.
-    problem = imf.problems.gaussian_sensing(4, 1, 7, key=jax.random.key(1))
-    deep = imf.simulate(problem, flows.DeepFlow(2), alpha=1e-2)
-    factor = imf.simulate(problem, alpha=1e-2)
-    assert deep.solver == "Kvaerno5"
-    apart = np.linalg.norm(deep.X - factor.X) / np.linalg.norm(factor.X)
-    assert apart <= deep.error_estimate + factor.error_estimate <= 2e-6
+@pytest.mark.parametrize("depth", [2, 3])
+def test_a_deep_product_comes_to_rest_where_its_end_is_known(depth):
+    # As many measurements as X has entries: the planted matrix of rank 2 is the only end. It is
+    # approached like a power of t, by an X that small eigenvalues make wait at first, and that
+    # would lose its symmetry were all factors integrated.
+    problem = imf.problems.gaussian_sensing(4, 2, 10, key=jax.random.key(1))
+    sol = imf.simulate(problem, flows.DeepFlow(depth), alpha=1e-2)
+    assert sol.solver == "Kvaerno5"
+    error = np.linalg.norm(sol.X - problem.ground_truth) / np.linalg.norm(problem.ground_truth)
+    assert error <= sol.error_estimate <= 1e-6
+    np.testing.assert_allclose(sol.X, sol.X.T, atol=1e-13)
+
+
+@jax.jit
+def rest_of_cubes(matrix, targets, log10_alpha):
+    problem = imf.Problem(imf.measurements.DiagonalMeasurement(matrix), targets)
+    flow = flows.HadamardFlow(3)
+    return imf.simulate(problem, flow, log10_alpha=log10_alpha, throw=False)
+
+
+@pytest.mark.parametrize("seed", [0, 2, 4])
+@pytest.mark.parametrize("log10_alpha", [0.0, -2.0, -8.0])
+def test_rest_is_told_from_waiting(seed, log10_alpha):
+    # Entries that vanish in the limit fall like a power of t, after a time like 1 / |r| in which
+    # they hardly move; to stop there, or to call the targets out of reach, would be wrong.
+    problem = imf.problems.nonnegative_least_squares(5, 5, key=jax.random.key(seed))
+    sol = rest_of_cubes(problem.measurement.matrix, problem.targets, log10_alpha)
+    exact = imf.closed_forms.hadamard(problem, depth=3, log10_alpha=log10_alpha)
+    assert sol.result == imf.RESULTS.successful
+    error = np.linalg.norm(sol.X - exact) / np.linalg.norm(exact)
+    # 1e-11: of the closed form.
+    assert error <= float(sol.error_estimate) + 1e-11
+    assert float(sol.error_estimate) <= 1e-6
 
 
 def test_the_dual_is_minus_the_integral_of_the_residual():
