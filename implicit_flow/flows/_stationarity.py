@@ -16,6 +16,9 @@ from ._base import AbstractFlow, generator, predict
 # Up to which K, m x m, is formed and decomposed after each step near the end.
 _FEW_MEASUREMENTS = 200
 
+# What is left of a way is taken so many times: enough for four factors, and as much again.
+_MARGIN = 5
+
 
 class Rest(eqx.Module):
     """Thresholds of rest, and the scales that they are relative to.
@@ -87,9 +90,12 @@ class Rest(eqx.Module):
         # Targets that are met to rounding leave nothing to drive the flow.
         rounding = 16 * jnp.finfo(r.dtype).eps * problem.scale
         left = self.left(flow, problem, t, state, met)
-        settled = (t > 0) & ((left <= self.drift * size) | (moving.misfit <= rounding))
+        little_left = left <= (_MARGIN if self.newton else 1) * self.drift * size
+        settled = (t > 0) & (little_left | (moving.misfit <= rounding))
         pull = moving.pull / jnp.where(self.steepness > 0, self.steepness, 1)
-        acted = (t * moving.pull >= 30) & (pull >= 1e-4) | (pull <= 64 * jnp.finfo(r.dtype).eps)
+        # A generator that is small against the misfit is about zero for good, not on its way there.
+        gone = pull <= 1e-6 * moving.misfit / problem.scale
+        acted = (t * moving.pull >= 30) & (pull >= 1e-4) | gone
         little = jnp.linalg.norm(predict(problem, moving.X)) <= self.drift * problem.scale
         # Eigenvalues are computed only where the cheap tests leave the question open.
         candidate = (still & ~met) | little
@@ -109,10 +115,13 @@ class Rest(eqx.Module):
     ) -> Scalar:
         """What X has left of its way: an estimate from above of |X_end - X|.
 
-        That is t |dX/dt| where X approaches its limit like a power of t, and less where it does
-        so exponentially; but not where X has yet to begin to move, and where stiff directions
+        That is about t |dX/dt| where X approaches its limit like a power of t, and less where it
+        does so exponentially; but not where X has yet to begin to move, and where stiff directions
         tremble by rounding or the step tolerance, dX/dt does too, and t times that may be
         anything. A Newton step divides each direction by its own rate.
+
+        Both are taken `_MARGIN` times: for $t^{-p}$, t |dX/dt| is p times what is left, and what is
+        left is a multiple root, which a Newton step of multiplicity k misses by a factor of k.
 
         Args:
             flow: that is integrated.
@@ -128,7 +137,8 @@ class Rest(eqx.Module):
         by_speed = t * jnp.linalg.norm(_driven(flow, problem, state, r)[1])
         if not self.newton:
             return by_speed
-        return jax.lax.cond(met, lambda: _by_newton(flow, problem, state, r), lambda: by_speed)
+        left = jax.lax.cond(met, lambda: _newton_step(flow, problem, state), lambda: by_speed)
+        return _MARGIN * left
 
     def drifted(self, flow: AbstractFlow, problem: Problem, t: Scalar, state: Any) -> Scalar:
         """What X has left of its way, see `left`, relative to |X|; 0 where X = 0."""
@@ -237,17 +247,18 @@ def _driven(flow: AbstractFlow, problem: Problem, state: Any, r: Array) -> tuple
     return jax.jvp(lambda s: flow.unknown(s, problem), (state,), (velocity,))
 
 
-def _by_newton(flow: AbstractFlow, problem: Problem, state: Any, r: Array) -> Scalar:
-    r"""|X_end - X| by a Newton step, five times.
+def _newton_step(flow: AbstractFlow, problem: Problem, state: Any) -> Scalar:
+    r"""|X_end - X| by a Newton step.
 
-    $\dot X = -Mr$ and, for the squared loss, $\dot r = -Kr$ with $K = -A\dot X/r$. Were K
-    constant, $MK^{-1}r$ would be left: where X is close to its end exponentially. Where it
-    approaches its end like a power of t it is a multiple root, which a Newton step of multiplicity
-    p misses by a factor of p: five allows for four factors and a margin.
+    Driven by w, X moves at $-Mw$ and A(X) at $-Kw$, $K = AMA^*$. Were M constant,
+    $MK^{-1}(A(X) - y)$ would be left, whatever the loss.
     """
-    speed_of = lambda r: _driven(flow, problem, state, r)[1]
-    K = -jax.vmap(lambda e: predict(problem, speed_of(e)))(jnp.eye(r.size, dtype=r.dtype))
+    speed_of = lambda w: _driven(flow, problem, state, w)[1]
+    misfit = predict(problem, flow.unknown(state, problem)) - problem.targets
+    K = -jax.vmap(lambda e: predict(problem, speed_of(e)))(jnp.eye(misfit.size, dtype=misfit.dtype))
     values, vectors = jnp.linalg.eigh((K + K.T) / 2)
-    floor = r.size * jnp.finfo(r.dtype).eps * values[-1]
-    inverse = jnp.where(values[-1] > 0, 1 / jnp.maximum(values, jnp.maximum(floor, 1e-300)), 0)
-    return 5 * jnp.linalg.norm(speed_of(vectors @ (inverse * (vectors.T @ r))))
+    # Below rounding of the largest rate nothing is known of a direction but that it is slow.
+    epsilon = jnp.finfo(misfit.dtype).eps
+    floor = jnp.where(values[-1] > 0, misfit.size * epsilon * values[-1], 1)
+    steps = (vectors.T @ misfit) / jnp.maximum(values, floor)
+    return jnp.linalg.norm(speed_of(vectors @ steps))

@@ -93,6 +93,19 @@ def test_rest_is_told_from_waiting(seed, log10_alpha):
     assert float(sol.error_estimate) <= 1e-6
 
 
+def test_rest_is_found_where_the_generator_vanishes_and_targets_are_missed():
+    # At the nonnegative least squares point A'r = 0 in all entries, the first two among them, which
+    # fall like a power of t for ever.
+    matrix, targets = np.eye(5), np.array([1.0, 1.0, 3.0, 1.0, 1.0])
+    matrix[:3, :3] = [[1, 1, 0], [1, 2, 1], [0, 1, 1]]
+    end = nnls(matrix, targets)[0]
+    np.testing.assert_allclose(end, [0, 0, 2, 1, 1], atol=1e-12)
+    sol = rest_of_cubes(jnp.asarray(matrix), jnp.asarray(targets), -4.0)
+    assert sol.result == imf.RESULTS.stationary
+    error = np.linalg.norm(sol.x - end) / np.linalg.norm(end)
+    assert error <= float(sol.error_estimate) <= 1e-6
+
+
 def test_the_dual_is_minus_the_integral_of_the_residual():
     # log det X = log det X0 + 2 tr A*(s): an identity of the flow, and no line of the integrator.
     problem = matrix_problem()
