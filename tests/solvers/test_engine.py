@@ -303,7 +303,7 @@ def test_the_jacobian_with_few_columns_where_the_others_move_nothing(small):
 
 def test_an_algebraic_approach_is_followed_to_its_end():
     """A completion whose directions decay like powers of t, for eighteen orders of magnitude."""
-    problem = imf.problems.matrix_completion(10, 2, 30, key=jax.random.key(1))
+    problem = imf.problems.matrix_completion(5, 1, 9, key=jax.random.key(2))
     sol = imf.simulate(problem, alpha=1e-3, throw=False)
     assert sol.result == RESULTS.successful
     # Far beyond the time at which the residual alone looks small.
