@@ -221,6 +221,12 @@ def at_least(value: Any, name: str, least: int) -> None:
         refuse(name, f"be at least {least}", f"is {value}")
 
 
+def probability(value: Any, name: str) -> None:
+    """Refuse what is no probability below one."""
+    if not isinstance(value, int | float) or not 0 <= value < 1:
+        refuse(name, "be a number from 0 to below 1", f"is {reprlib.repr(value)}")
+
+
 def seed(value: Any, name: str) -> None:
     """Refuse what no generator of random numbers can be started from."""
     at_least(value, name, 0)

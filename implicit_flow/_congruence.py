@@ -3,6 +3,7 @@
 from typing import Any
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -13,6 +14,7 @@ from .measurements import AbstractMeasurement, CommutingMeasurement, DiagonalMea
 from .parametrizations import Factor
 from .problems import Problem
 from .solvers import (
+    CongruenceSolution,
     CongruenceTerm,
     ResidualRadau,
     RungeKuttaChebyshev,
@@ -52,13 +54,15 @@ def by_congruence(
     parametrization = flow.parametrization
     start = parametrization if isinstance(parametrization, Factor) else Factor()
     frame = start.frame(problem.dim, init, problem.measurement.dtype)
-    basis = None
+    basis = rows = None
     if isinstance(problem.measurement, CommutingMeasurement):
         # In the common eigenvectors nothing is coupled, and rounding cannot couple it.
         basis = problem.measurement.basis
         diagonal = DiagonalMeasurement(problem.measurement.spectra)
         problem = eqx.tree_at(lambda p: p.measurement, problem, diagonal)
         frame = basis.T @ frame
+    if isinstance(problem.measurement, DiagonalMeasurement) and isinstance(solver, ResidualRadau):
+        frame, rows = _lengths(frame)
     common: dict[str, Any] = {
         "frame": frame,
         "log_alpha": log_alpha,
@@ -67,18 +71,22 @@ def by_congruence(
         "save_ts": save_ts,
         **({} if max_steps is None else {"max_steps": max_steps}),
     }
-    term = congruence_term(problem)
+    term = eqx.tree_at(lambda t: t.rows, congruence_term(problem), rows, is_leaf=_is_none)
     if isinstance(solver, RungeKuttaChebyshev):
         end = integrate_explicitly(term, solver, **common)
     else:
         end = integrate(term, solver, **common)
 
-    def outside(X: Array) -> Array:
-        return X if basis is None else basis @ X @ basis.T
+    def outside(factor: Array) -> Array:
+        U = term.whole(factor)
+        U = U if basis is None else basis @ U
+        return U @ U.T
 
-    saved = None if save_ts is None else (outside(end.Xs), end.residuals, end.duals)
+    saved = None
+    if save_ts is not None:
+        saved = (jax.vmap(outside)(end.factors), end.residuals, end.duals)
     path = Path(
-        unknown=outside(end.X),
+        unknown=outside(end.factor),
         residual=end.residual,
         dual=end.dual,
         time=end.time,
@@ -87,7 +95,23 @@ def by_congruence(
         result=end.result,
         stats=end.stats,
     )
+    if isinstance(end, CongruenceSolution) and rows is not None:
+        # The basis is a permutation of the rows, up to signs that X does not see.
+        whole = jnp.abs(end.graded.basis).T @ rows
+        end = eqx.tree_at(lambda e: e.graded.mixing, end, whole)
     return path, getattr(end, "log_eigenvalues", None)
+
+
+def _lengths(frame: Array) -> tuple[Array, Array]:
+    """The diagonal matrix of the lengths of the rows, and the rows at length one."""
+    present = jnp.any(frame != 0, axis=1)
+    lengths = jnp.linalg.norm(jnp.where(present[:, None], frame, 1.0), axis=1)
+    lengths = jnp.where(present, lengths, 0.0)
+    return jnp.diag(lengths), frame / jnp.where(present, lengths, 1.0)[:, None]
+
+
+def _is_none(leaf: Any) -> bool:
+    return leaf is None
 
 
 def congruence_term(problem: Problem) -> CongruenceTerm:

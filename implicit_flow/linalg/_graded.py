@@ -13,7 +13,9 @@ LOG_ZERO = -1e30
 
 
 class GradedFactor(eqx.Module):
-    r"""$U = Q \, \mathrm{diag}(e^\ell) \, T$ with orthonormal $Q$ and unit upper triangular $T$.
+    r"""$U = Q \, \mathrm{diag}(e^\ell) \, T$ with orthonormal $Q$ and well-conditioned $T$.
+
+    $T$ is unit upper triangular where the factor comes out of `multiply`.
 
     The matrix $X = U U'$ loses every eigenvalue below rounding when it is stored entry by entry;
     here each direction keeps its own exponent. A direction that is exactly absent has the exponent
@@ -22,10 +24,10 @@ class GradedFactor(eqx.Module):
 
     basis: Float[Array, "*batch n p"]
     log_scale: Float[Array, "*batch p"]
-    mixing: Float[Array, "*batch p p"]
+    mixing: Float[Array, "*batch p d"]
 
     @property
-    def factor(self) -> Float[Array, "*batch n p"]:
+    def factor(self) -> Float[Array, "*batch n d"]:
         """The factor U itself; exponents below the range of floats become zeros."""
         return (self.basis * jnp.exp(self.log_scale)[..., None, :]) @ self.mixing
 

@@ -95,4 +95,6 @@ def log_singular_values(state: GradedFactor) -> Float[Array, " p"]:
     begin = (log_scale, rows, jnp.ones((), dtype), jnp.zeros((), jnp.int32))
     log_scale = jax.lax.while_loop(unfinished, sweep, begin)[0]
     values = jnp.sort(log_scale)[size - p :]
+    # More rows than columns: what is left of the others is rounding.
+    values = jnp.where(jnp.arange(p) < p - rows.shape[1], LOG_ZERO, values)
     return jnp.where(values > 0.5 * LOG_ZERO, values, -jnp.inf)

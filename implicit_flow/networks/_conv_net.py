@@ -8,6 +8,7 @@ import equinox as eqx
 import jax
 from jaxtyping import Array, Float, Key
 
+from .. import _checks
 from ._hidden_units import HiddenUnits, linear_units, with_bias
 from ._initialization import balanced, linear_skeleton
 
@@ -58,6 +59,16 @@ class ConvNet(eqx.Module):
             dropout: the probability with which an entry of the last image is dropped.
             dtype: the dtype of the parameters; JAX's default if None.
         """
+        if len(input_shape) != 3:
+            _checks.refuse("input_shape", "be (channels, height, width)", f"is {input_shape}")
+        for name, numbers in (
+            ("input_shape", input_shape),
+            ("channels", channels),
+            ("num_outputs", [num_outputs]),
+        ):
+            for number in numbers:
+                _checks.at_least(number, name, 1)
+        _checks.probability(dropout, "dropout")
         counts = (input_shape[0], *channels)
         side = 2 ** len(channels)
         if input_shape[1] < side or input_shape[2] < side:

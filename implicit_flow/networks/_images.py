@@ -142,7 +142,18 @@ def mnist(folder: Path | str) -> Images:
                 f"Files {images_path} and {labels_path} must hold images and as many labels, but "
                 f"hold arrays of shapes {images.shape} and {labels.shape}. Fetch them again."
             )
+        if labels.max() > 9:
+            raise ValueError(
+                f"File {labels_path} must hold classes 0 to 9, but holds {labels.max()}. Fetch it "
+                "again."
+            )
         parts.append((images[:, None], labels))
+    if parts[0][0].shape[1:] != parts[1][0].shape[1:]:
+        shapes = [part[0].shape[2:] for part in parts]
+        raise ValueError(
+            f"Folder {folder} must hold training and test images of one size, but holds images of "
+            f"{shapes[0]} and {shapes[1]} pixels. Fetch them again."
+        )
     return _images(parts[0], parts[1], 255)
 
 

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
+from .. import _checks
 from ._hidden_units import HiddenUnits, between_layers
 from ._initialization import balanced, linear_skeleton
 
@@ -57,6 +58,9 @@ class MLP(eqx.Module):
                 f"Argument `sizes` must hold at least the numbers of inputs and outputs, but is "
                 f"{tuple(sizes)}. Pass, for instance, `(784, 4000, 4000, 10)`."
             )
+        for size in sizes:
+            _checks.at_least(size, "sizes", 1)
+        _checks.probability(dropout, "dropout")
         layers = [
             linear_skeleton(fan_in, fan_out, use_bias=use_bias, dtype=dtype)
             for fan_in, fan_out in itertools.pairwise(sizes)

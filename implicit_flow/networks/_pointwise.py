@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array
 
 from ._reader import bind, is_linear_so_far
 from ._values import POINTS, Fixed, Signal, Value, Weight
@@ -100,6 +101,8 @@ def extend(reader: "Reader", eqn: Any, values: Sequence[Value]) -> list[Value]:
         The longer chain.
     """
     signal = next(value for value in values if isinstance(value, Signal))
+    if signal.size.shape != eqn.outvars[0].aval.shape:
+        signal = _spread(reader, signal, eqn.outvars[0].aval.shape)
     response = _sample(eqn, values)
     longer = dataclasses.replace(
         signal,
@@ -118,6 +121,22 @@ def extend(reader: "Reader", eqn: Any, values: Sequence[Value]) -> list[Value]:
         scaled(reader, shift, Fixed(np.asarray(ratio, _widest()))) for shift in signal.shifts
     )
     return [dataclasses.replace(longer, shifts=shifts)]
+
+
+def _spread(reader: "Reader", signal: Signal, shape: tuple[int, ...]) -> Signal:
+    """A signal whose units are repeated along axes; each of them begins a chain of its own."""
+
+    def spread(array: Array) -> Array:
+        return jnp.broadcast_to(array, shape)
+
+    shifts = tuple(
+        dataclasses.replace(
+            shift, value=spread(shift.value), size=spread(reader.edge(shift)), plain=True
+        )
+        for shift in signal.shifts
+    )
+    size, origin = spread(signal.size), signal.origin
+    return dataclasses.replace(signal, size=size, unit=object(), root=origin, shifts=shifts)
 
 
 def scaled(reader: "Reader", shift: Weight, factor: Fixed | Weight) -> Weight:
@@ -160,7 +179,11 @@ def shift_by(reader: "Reader", eqn: Any, signal: Signal, other: Fixed | Weight) 
     dtype = eqn.outvars[0].aval.dtype
     number = jnp.broadcast_to(jnp.asarray(other.value), shape).astype(dtype)
     subtracts_other = eqn.primitive.name == "sub"
-    size = reader.constant(other) if isinstance(other, Fixed) else reader.edge(other)
+    if isinstance(other, Fixed):
+        size = reader.constant(other)
+    else:
+        reader.meet(other.names)
+        size = reader.edge(other)
     names = names_of([other])
     shift = Weight(
         -number if subtracts_other else number,

@@ -2,7 +2,7 @@
 
 import collections
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import jax
@@ -28,6 +28,9 @@ _CALLS = {
     "custom_vjp_call": "call_jaxpr",
     "custom_vjp_call_jaxpr": "fun_jaxpr",
 }
+
+# By which a parameter may meet itself.
+_POWERS = ("integer_pow", "square", "pow")
 
 
 def power_of(number: Array, power: float | int) -> Array:
@@ -132,6 +135,7 @@ class Reader:
         if isinstance(value, Signal):
             return self.settle(value)
         if isinstance(value, Weight):
+            self.meet(value.names)
             return Signal(self.edge(value), value.names)
         if isinstance(value, Fixed):
             return Signal(self.constant(value))
@@ -141,9 +145,13 @@ class Reader:
         """The share of a factor that multiplies a signal."""
         if isinstance(value, Fixed):
             return self.constant(value)
-        for name in value.names:
-            self.meetings[name] += self.repeats
+        self.meet(value.names)
         return self.edge(value)
+
+    def meet(self, names: Iterable[str]) -> None:
+        """Counts an edge that is made of parameters, as often as it is used."""
+        for name in names:
+            self.meetings[name] += self.repeats
 
     def operation(self, name: str) -> Operation:
         """What to call an operation: the named functions that it stands in, if there are any."""
@@ -226,6 +234,12 @@ class Reader:
             return apply_choice(self, eqn, values)
         if flows:
             return apply_signal(self, eqn, values)
+        weights = [value.names for value in values if isinstance(value, Weight)]
+        if name in _POWERS:
+            self.meet(weights[0])
+        elif len(weights) == 2:
+            # A parameter that multiplies itself is two edges of one path.
+            self.meet(weights[0] & weights[1])
         return apply_weight(self, eqn, values)
 
 

@@ -7,11 +7,18 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
+from .. import _checks
 from ._hidden_units import HiddenUnits, UnitEdges
 from ._initialization import balanced, linear_skeleton
 
 
 Sequence = Float[Array, "length inputs"] | Int[Array, " length"]
+
+
+def _check_sizes(num_inputs: int, width: int, num_outputs: int) -> None:
+    sizes = {"num_inputs": num_inputs, "width": width, "num_outputs": num_outputs}
+    for name, size in sizes.items():
+        _checks.at_least(size, name, 1)
 
 
 class RNN(eqx.Module):
@@ -66,6 +73,7 @@ class RNN(eqx.Module):
             identity: whether V starts as the identity, which carries a signal over long times.
             dtype: the dtype of the parameters; JAX's default if None.
         """
+        _check_sizes(num_inputs, width, num_outputs)
         dtype = jnp.zeros(()).dtype if dtype is None else dtype
         head = linear_skeleton(width, num_outputs, use_bias=use_bias, dtype=dtype)
         shapes = ((width, num_inputs), (width, width))
@@ -150,6 +158,7 @@ class LSTM(eqx.Module):
             last_only: whether to give an output at the last step only.
             dtype: the dtype of the parameters; JAX's default if None.
         """
+        _check_sizes(num_inputs, width, num_outputs)
         keys = jax.random.split(key, 2)
         cell = eqx.nn.LSTMCell(num_inputs, width, key=keys[0], dtype=dtype)
         assert cell.bias is not None

@@ -6,6 +6,7 @@ from typing import TypeVar
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Key
 
 from .. import _checks
@@ -28,8 +29,9 @@ def rescale(
 ) -> Network:
     """Rescales hidden units drawn at random; the network's function does not change.
 
-    Units are drawn with replacement. At each draw the unit's incoming edges (biases too) are
-    multiplied, and its outgoing edges divided, by `strength` times c, log c ~ N(0, spread^2).
+    That holds where the activation is positively homogeneous, f(t x) = t f(x) for t > 0. Units are
+    drawn with replacement. At each draw the unit's incoming edges (biases too) are multiplied, and
+    its outgoing edges divided, by `strength` times c, log c ~ N(0, spread^2).
 
     Args:
         network: the network.
@@ -38,13 +40,14 @@ def rescale(
         strength: the factor common to all draws.
         spread: the standard deviation of log c.
         units: the hidden units, where the network does not know its own: `MLP`, `ConvNet`, `RNN`
-            and `equinox.nn.MLP` do.
+            and `equinox.nn.MLP` do. The activation of units that are given is not looked at.
 
     Returns:
         The rescaled network.
 
     Raises:
-        ValueError: if the hidden units are not known, or an argument cannot be used.
+        ValueError: if the hidden units are not known, their activation is not positively
+            homogeneous, or an argument cannot be used.
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -62,7 +65,10 @@ def rescale(
     _checks.positive(strength, "strength")
     if num_draws is not None:
         _checks.at_least(num_draws, "num_draws", 0)
-    units = hidden_units(network) if units is None else units
+    _checks.finite(jnp.asarray(spread, float), "spread")
+    if units is None:
+        _check_activation(network)
+        units = hidden_units(network)
     total = sum(layer.size for layer in units)
     if not total:
         return network
@@ -86,13 +92,31 @@ def unbalanced(network: Network, key: Key[Array, ""]) -> Network:
 
     Args:
         network: a network that knows its hidden units.
-        key: a random key; the balanced start drawn from the same key computes the same function.
+        key: a random key. The balanced start that computes the same function is
+            `balanced(network, jax.random.split(key)[0])`.
 
     Returns:
         The network with new parameters.
     """
     start, change = jax.random.split(key)
     return rescale(balanced(network, start), change)
+
+
+def _check_activation(network: object) -> None:
+    activation = getattr(network, "activation", jax.nn.relu)
+    if any(eqx.is_array(leaf) for leaf in jax.tree.leaves(activation)):
+        # A learned one, such as a PReLU.
+        return
+    with jax.ensure_compile_time_eval():
+        x = np.array([-2.0, -0.5, 0.0, 0.5, 2.0], np.float32)
+        one, eight = (np.asarray(jax.vmap(activation)(t * x)) for t in (1, 8))
+    if not np.allclose(eight, 8 * one, rtol=1e-4, atol=1e-6):
+        _checks.refuse(
+            "network",
+            "have a positively homogeneous activation, f(t x) = t f(x) for t > 0",
+            f"has {getattr(activation, '__name__', activation)}",
+            "Rescaling a unit would change what it computes.",
+        )
 
 
 def hidden_units(network: object) -> tuple[HiddenUnits, ...]:

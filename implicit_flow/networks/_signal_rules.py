@@ -68,6 +68,9 @@ def apply_signal(reader: "Reader", eqn: Any, values: list[Value]) -> list[Value]
         result = rule(reader, eqn, values)
         if result is not None:
             return [result]
+    is_cast = name == "convert_element_type"
+    if not is_cast and _counts(eqn, values):
+        return _refuse(reader, eqn, values, "a place or a number that the signal decides")
     if is_chain(name, values):
         return extend(reader, eqn, values)
     if name in REARRANGEMENTS and _indices_are_fixed(eqn, values):
@@ -76,6 +79,14 @@ def apply_signal(reader: "Reader", eqn: Any, values: list[Value]) -> list[Value]
         sizes = [reader.as_signal(value).size for value in values]
         return [Signal(out, names_of(values)) for out in rearrange(eqn, values, sizes)]
     return _refuse(reader, eqn, values, f"`{name}` has no reading as a sum over paths")
+
+
+def _counts(eqn: Any, values: Sequence[Value]) -> bool:
+    """Whether an operation computes with integers that come from the signal."""
+    return any(
+        isinstance(value, Signal) and jnp.issubdtype(atom.aval.dtype, jnp.integer)
+        for atom, value in zip(eqn.invars, values, strict=True)
+    )
 
 
 def _refuse(reader: "Reader", eqn: Any, values: Sequence[Value], reason: str) -> list[Value]:

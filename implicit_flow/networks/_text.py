@@ -11,7 +11,7 @@ from ._files import find_file, read_bytes
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Text:
-    """Characters as small integers.
+    """Characters as small integers, a byte each: those beyond ASCII are several in UTF-8.
 
     Attributes:
         alphabet: the characters, in the order of their numbers.

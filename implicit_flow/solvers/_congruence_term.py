@@ -1,8 +1,9 @@
-"""The vector field of a congruence flow, as six callables."""
+"""The vector field of a congruence flow, as six callables, and what U it is meant for."""
 
 from collections.abc import Callable
 
 import equinox as eqx
+import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 
@@ -20,6 +21,9 @@ class CongruenceTerm(eqx.Module):
         adjoint_times: `(v (m,), V (n, q)) -> (n, q)`, A*(v) V.
         gram: `(W (n, p), V (n, p)) -> (m, m)`, the inner products of A_i W and A_j V.
         scale: the natural size of the residual, the norm of the targets.
+        rows: (n, d), of length one; only where all A*(v) are diagonal. The lengths of the rows of U
+            are all that moves then, and all that the residual sees: what is integrated is the
+            diagonal matrix of them, in which rounding cannot couple a tiny row to a large one.
     """
 
     predict: Callable
@@ -29,3 +33,17 @@ class CongruenceTerm(eqx.Module):
     adjoint_times: Callable
     gram: Callable
     scale: Float[Array, ""]
+    rows: Float[Array, "n d"] | None = None
+
+    def whole(self, factor: Float[Array, "n p"]) -> Float[Array, "n d"]:
+        """The U that is meant, whose X is to be accurate.
+
+        Args:
+            factor: the one that is integrated.
+
+        Returns:
+            The factor itself, or the rows with the lengths that it holds.
+        """
+        if self.rows is None:
+            return factor
+        return jnp.abs(jnp.sum(factor, axis=1))[:, None] * self.rows

@@ -3,7 +3,7 @@
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int
 
 from .._compiled import compiled
 from .._results import RESULTS
@@ -19,6 +19,7 @@ from ._stationarity import remaining_drift
 
 
 # Share of `rtol` that may be left to the drift after the end.
+_MAX_STEPS, _STEPS_PER_EXPONENT = 4096, 4
 _DRIFT_SHARE = 0.03
 # Residual at which targets count as met, as a share of `rtol`.
 _RESIDUAL_SHARE = 1e-2
@@ -31,7 +32,7 @@ def _goal(
     begin: Start,
     t1: Float[Array, ""],
     rtol: Float[Array, ""],
-    max_steps: int,
+    max_steps: Int[Array, ""],
 ) -> Goal:
     dtype = rtol.dtype
     eps = jnp.finfo(dtype).eps
@@ -44,7 +45,7 @@ def _goal(
         residual=jnp.maximum(_RESIDUAL_SHARE * rtol, 100 * eps),
         explained=jnp.maximum(rtol, 100 * eps),
         vanished=jnp.asarray(_VANISHED, dtype) * _natural_size(term, begin),
-        max_steps=jnp.asarray(max_steps, jnp.int32),
+        max_steps=max_steps,
     )
 
 
@@ -89,7 +90,7 @@ def integrate(
     t1: Float[Array, ""] | None = None,
     rtol: Float[Array, ""] | float = 1e-6,
     save_ts: Float[Array, " k"] | None = None,
-    max_steps: int = 4096,
+    max_steps: int | None = None,
 ) -> CongruenceSolution:
     r"""Integrate $\dot U = -A^*(r(A(UU')))\,U$ from $\sqrt\alpha\,\tilde U$.
 
@@ -102,7 +103,8 @@ def integrate(
         rtol: relative Frobenius error of X to be met; smaller step tolerances are tried until it
             is, and the estimate says what was reached.
         save_ts: increasing times at which the path is kept.
-        max_steps: steps of one run, rejected ones included.
+        max_steps: steps of one run, rejected ones included; None for 4096, and four more for each
+            factor of e below one of alpha, over which a direction grows in steps of bounded growth.
 
     Returns:
         The solution; nothing is raised, `result` says how it ended.
@@ -118,7 +120,9 @@ def integrate(
         lambda x: jax.lax.stop_gradient(x) if eqx.is_inexact_array(x) else x, inputs
     )
     begin = start(fixed.term, fixed.frame, fixed.log_alpha)
-    goal = _goal(fixed.term, begin, fixed.t1, target, max_steps)
+    depth = _STEPS_PER_EXPONENT * jnp.clip(-fixed.log_alpha, 0, 1e7)
+    limit = _MAX_STEPS + depth.astype(jnp.int32) if max_steps is None else max_steps
+    goal = _goal(fixed.term, begin, fixed.t1, target, jnp.asarray(limit, jnp.int32))
     refined = refine(fixed, solver, begin, goal, target)
     path = differentiable_path(inputs, path_of(refined.state, goal), solver, goal, refined)
 

@@ -149,7 +149,7 @@ def refine(
         tolerance = jnp.where(checking, old.tolerance, progress.tolerance)
         perturbation = jnp.where(first, size, -old.perturbation)
         state = run(*prepared(tolerance, perturbation), ~progress.finished)
-        gap = distance(state.factor, old.state.factor)
+        gap = distance(inputs.term.whole(state.factor), inputs.term.whole(old.state.factor))
         usable = state.ended & old.state.ended & jnp.isfinite(gap)
         gap = jnp.where(first | ~usable, jnp.inf, gap)
 

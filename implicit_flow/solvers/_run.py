@@ -17,7 +17,13 @@ from ._run_state import Counts, RunState
 from ._saved import Saved, due, fill, nothing_saved, save_step, store
 from ._stages import exponents, solve_stages
 from ._start import Start, advance_linearly, linear_time
-from ._stationarity import advance_window, at_rest, open_window, spectrum
+from ._stationarity import (
+    advance_window,
+    at_rest,
+    open_window,
+    rows_at_rest,
+    spectrum,
+)
 from ._tableau import NODES, WEIGHTS, interpolation_weights
 
 
@@ -116,7 +122,7 @@ def first_state(
     step = goal.shortening / jnp.maximum(jnp.maximum(changed, matrix.eigenvalues[-1]), tiny)
     fixed = jnp.all(term.adjoint(force) == 0) & jnp.isinf(goal.t1)
     fits = relative_residual(term, factor) <= goal.residual
-    window = open_window(factor, force)
+    window = open_window(term.whole(factor), force)
     window = eqx.tree_at(lambda w: w.remainder, window, jnp.where(fixed, 0.0, window.remainder))
     return RunState(
         time=time,
@@ -207,10 +213,11 @@ def _advance(
     rates = spectrum(term, force, graded)
     proposed = next_step(step, ratio, solved)
     capped = jnp.minimum(proposed, goal.shortening * growth_cap(solver, rates))
-    window = advance_window(state.window, time, factor, force)
+    whole = term.whole(factor)
+    window = advance_window(state.window, time, whole, force)
 
     finite = jnp.all(jnp.isfinite(factor))
-    resting = at_rest(window, time, factor, rates.reachable, goal.drift) & jnp.isinf(goal.t1)
+    resting = at_rest(window, time, whole, rates.reachable, goal.drift) & jnp.isinf(goal.t1)
     misfit = relative_residual(term, factor)
     fits = misfit <= goal.residual
     settled = resting & ~fits & window.force_constant
@@ -220,6 +227,7 @@ def _advance(
     # A direction that is still far below what its own targets allow is waited for.
     waiting = (rates.reachable < 0) & (rates.room > _ROOM)
     met = (resting & fits) | (settled & explained & ~waiting)
+    met = rows_at_rest(term, factor, goal.drift, fits & jnp.isinf(goal.t1), met)
     # Where nothing fits better A*(r) is positive semidefinite; a direction that has had no time to
     # grow must not pass for one that does not.
     least = max(_SADDLE, _SADDLE_ROUNDINGS * float(jnp.finfo(dtype).eps))

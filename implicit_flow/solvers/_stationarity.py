@@ -20,6 +20,10 @@ _LARGEST_GROWTH = 0.05
 _CONSTANT = 1e-3
 # Overlap below which a growing direction is no part of the factor.
 _OVERLAP = 1e-10
+# Relative residual, in units of rounding, that is noise.
+_SUNKEN = 1e3
+# Cosine of the angle between two rows below which they count as orthogonal.
+_ORTHOGONAL = 1e-8
 
 
 class Window(eqx.Module):
@@ -234,7 +238,85 @@ def remaining_drift(
     force = matrix.coordinates(term.residual(term.predict(factor))[None])
     decay = 1 / jnp.maximum(time, tiny) + matrix.eigenvalues
     integral = matrix.residuals(force / decay[None, :])[0]
-    size = jnp.maximum(jnp.linalg.norm(factor.T @ factor), tiny)
-    linear = 2 * jnp.linalg.norm(term.adjoint_times(integral, factor) @ factor.T) / size
-    seen = jnp.maximum(window.remainder, _distance(factor, window.factor))
-    return jnp.where(fits, jnp.maximum(seen, linear), seen)
+    whole = term.whole(factor)
+    size = jnp.maximum(jnp.linalg.norm(whole.T @ whole), tiny)
+    linear = 2 * jnp.linalg.norm(term.adjoint_times(integral, whole) @ whole.T) / size
+    seen = jnp.maximum(window.remainder, _distance(whole, window.factor))
+    drift = jnp.where(fits, jnp.maximum(seen, linear), seen)
+    if term.rows is None:
+        return drift
+    # Of targets that are rounded themselves as much may be unseen.
+    rounded = _cosine(term) * float(jnp.finfo(time.dtype).eps) ** 0.5
+    of_rows = _drift_of_rows(term, factor) + rounded
+    return jnp.where(fits & (_cosine(term) > _ORTHOGONAL), of_rows, drift)
+
+
+def _cosine(term: CongruenceTerm) -> Float[Array, ""]:
+    """Between the two rows of U that are furthest from orthogonal; 0 where rows are coupled.
+
+    Where it is not 0, X has products of large and small rows, and what has yet to become of a small
+    one shows in X by its length, and not by the square of that, as it does in the residual.
+    """
+    if term.rows is None:
+        return jnp.zeros((), term.scale.dtype)
+    products = term.rows @ term.rows.T
+    return jnp.max(jnp.abs(products - jnp.diag(jnp.diagonal(products))))
+
+
+def rows_at_rest(
+    term: CongruenceTerm,
+    factor: Float[Array, "n p"],
+    allowed: Float[Array, ""],
+    fits: Bool[Array, ""],
+    otherwise: Bool[Array, ""],
+) -> Bool[Array, ""]:
+    """Whether rows that move alone and are not orthogonal have arrived.
+
+    Args:
+        term: the flow.
+        factor: the lengths of the rows.
+        allowed: relative drift of X.
+        fits: whether the targets are met.
+        otherwise: what holds where they are not met, and for all other U.
+
+    Returns:
+        Whether they are at rest, or the force is at rounding and says no more of what is left.
+    """
+
+    def settled():
+        misfit = jnp.linalg.norm(term.residual(term.predict(factor)))
+        sunken = misfit <= _SUNKEN * jnp.finfo(factor.dtype).eps * term.scale
+        return sunken | (_drift_of_rows(term, factor) <= allowed)
+
+    if term.rows is None:
+        return otherwise
+    asked = fits & (_cosine(term) > _ORTHOGONAL)
+    return jax.lax.cond(asked, settled, lambda: otherwise)
+
+
+def _drift_of_rows(term: CongruenceTerm, factor: Float[Array, "n p"]) -> Float[Array, ""]:
+    r"""How far X may still move, relatively, where `rows` are given and the targets are met.
+
+    What is left to integrate of the force is $K^{-1} r$ if $\dot r = -K r$. Directions of K that
+    are lost in rounding belong to rows so small that nothing of them is seen in r; they may yet
+    grow until they are, to a squared length of |r|.
+
+    Args:
+        term: the flow.
+        factor: the lengths of the rows.
+
+    Returns:
+        The distance.
+    """
+    dtype, tiny = factor.dtype, jnp.finfo(factor.dtype).tiny
+    matrix = NewtonMatrix.build(term, factor)
+    force = matrix.coordinates(term.residual(term.predict(factor))[None])[0]
+    rates = matrix.eigenvalues
+    floor = jnp.maximum(rates.shape[0] * jnp.finfo(dtype).eps * jnp.max(rates), tiny)
+    integral = matrix.residuals((force / jnp.maximum(rates, floor))[None])[0]
+    whole = term.whole(factor)
+    size = jnp.maximum(jnp.linalg.norm(whole.T @ whole), tiny)
+    seen = 2 * jnp.linalg.norm(term.adjoint_times(integral, whole) @ whole.T) / size
+    unseen = jnp.linalg.norm(matrix.residuals(jnp.where(rates > floor, 0.0, force)[None]))
+    grown = jnp.sqrt(unseen / jnp.maximum(term.scale, tiny))
+    return seen + _cosine(term) * grown

@@ -68,6 +68,16 @@ def test_damaged_files_are_named(tmp_path):
     (tmp_path / "train-images-idx3-ubyte.gz").write_bytes(packed[:-9])
     with pytest.raises(ValueError, match=r"train-images-idx3-ubyte\.gz must be readable"):
         mnist(tmp_path)
+    (tmp_path / "train-images-idx3-ubyte.gz").unlink()
+    for part, side in (("train", 3), ("t10k", 4)):
+        write(tmp_path / f"{part}-images-idx3-ubyte", idx(np.zeros((2, side, side), np.uint8)))
+        write(tmp_path / f"{part}-labels-idx1-ubyte", idx(np.array([0, 33], np.uint8)))
+    with pytest.raises(ValueError, match="must hold classes 0 to 9, but holds 33"):
+        mnist(tmp_path)
+    for part in ("train", "t10k"):
+        write(tmp_path / f"{part}-labels-idx1-ubyte", idx(np.array([0, 3], np.uint8)))
+    with pytest.raises(ValueError, match=r"of one size, but holds images of \(3, 3\) and \(4, 4\)"):
+        mnist(tmp_path)
     write(tmp_path / "train.bin", b"abc")
     with pytest.raises(ValueError, match="records of 3073 bytes"):
         cifar10(tmp_path)

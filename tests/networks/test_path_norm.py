@@ -330,6 +330,56 @@ def test_scalar_recurrent_network_is_exact():
     assert float(both[0, 0]) - float(first[0, 0]) == 16.0
 
 
+class Function(eqx.Module):
+    """A network that is one line."""
+
+    w: jax.Array
+    v: jax.Array
+    line: object = eqx.field(static=True)
+
+    def __call__(self, x):
+        return self.line(self.w, self.v, x)
+
+
+@pytest.mark.parametrize(
+    "repeat",
+    [
+        lambda h: jnp.outer(h, jnp.ones(3)),
+        lambda h: h[:, None] * jnp.ones((1, 3)),
+        lambda h: h[:, None] / jnp.ones((2, 3)),
+        lambda h: jnp.maximum(h[:, None], jnp.zeros((1, 3))),
+        lambda h: jnp.kron(h, jnp.ones(3)),
+        lambda h: (h.reshape(2, 1) * jnp.ones((2, 3))) @ jnp.ones(3),
+    ],
+)
+def test_a_signal_that_is_repeated_along_an_axis_is_as_many_paths(repeat):
+    w = jnp.array([[1.0, 2.0], [3.0, 4.0]])
+    network = Function(w, jnp.zeros(()), lambda w, v, x: repeat(w @ x))
+    assert float(path_norm(network, 1, input_shape=(2,))) == 30.0
+    np.testing.assert_array_equal(path_scaling(network, input_shape=(2,)).w, np.full((2, 2), 3.0))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        lambda w, v, x: w[1] * jax.nn.relu(v * x + w[1]),
+        lambda w, v, x: v * jax.nn.relu((w * w) * x),
+        lambda w, v, x: v * jnp.maximum(w * x, w[0]) * w[0],
+        lambda w, v, x: w * jax.nn.relu(v * x - w),
+    ],
+)
+def test_a_parameter_may_meet_itself_as_a_bias_or_in_a_product(line):
+    network = Function(jnp.array([3.0, 2.0]), jnp.array(2.0), line)
+
+    def square(w):
+        return path_norm(eqx.tree_at(lambda n: n.w, network, w), input_shape=(2,)) ** 2
+
+    half = jnp.diagonal(jax.hessian(square)(network.w)) / 2
+    both = path_scaling(network, input_shape=(2,), second_order=True).w
+    assert not np.allclose(both, path_scaling(network, input_shape=(2,)).w)
+    np.testing.assert_allclose(both, half, rtol=ROUNDING)
+
+
 def test_euler_identity_over_cuts():
     """Without biases every path crosses each layer once: sum kappa w^2 = phi^2."""
     network = MLP((5, 7, 6, 3), key=jax.random.key(3), use_bias=False)

@@ -371,11 +371,20 @@ def test_refusals():
         ({"strength": 0.0}, "`strength` must be positive, but is 0.0"),
         ({"strength": -1.0}, "`strength` must be positive, but is -1.0"),
         ({"num_draws": -1}, "`num_draws` must be at least 0, but is -1"),
+        ({"spread": np.nan}, "`spread` must be finite"),
     ],
 )
 def test_rescaling_by_what_is_not_positive_is_refused(options, message):
     with pytest.raises(ValueError, match=message):
         rescale(small(), KEY, **options)
+
+
+@pytest.mark.parametrize("kind", [MLP, eqx.nn.MLP])
+def test_units_whose_activation_is_not_homogeneous_are_not_rescaled(kind):
+    sizes = ((3, 4, 2),) if kind is MLP else (3, 2, 4, 1)
+    network = kind(*sizes, activation=jnp.tanh, key=KEY)
+    with pytest.raises(ValueError, match="homogeneous activation"):
+        rescale(network, KEY)
 
 
 def test_injection_keeps_the_network_as_it_is():

@@ -97,6 +97,22 @@ def test_gates_and_attention_are_named():
     assert any("attention" in error and "two signals" in error for error in report.errors)
 
 
+@pytest.mark.parametrize(
+    "choose",
+    [
+        lambda h: h[jnp.argmax(h)],
+        lambda h: h[jnp.argsort(h)],
+        lambda h: h.at[jnp.argmax(h)].set(0.0),
+        lambda h: jnp.interp(h, jnp.arange(2.0), jnp.arange(2.0)),
+    ],
+)
+def test_a_place_that_the_signal_decides_is_refused(choose):
+    network = eqx.nn.Sequential([eqx.nn.Linear(3, 4, key=KEY), eqx.nn.Lambda(choose)])
+    report = support_report(network)
+    assert not report.supported
+    assert "`.layers[0]` (Linear)" in report.errors[0]
+
+
 def test_normalization_of_the_example_is_refused():
     network = eqx.nn.Sequential(
         [eqx.nn.Linear(3, 4, key=KEY), eqx.nn.LayerNorm(4), eqx.nn.Lambda(jax.nn.relu)]
