@@ -221,7 +221,8 @@ def remaining_drift(
     The largest of three: what is left of a power of t, by the last two windows; what has moved
     since the last of them; and, where the targets are met, what is left if the force decays at the
     rates of its linearization, $\dot r = -K r$: the integral of the force to come is then
-    $K^{-1} r$, and $t\, r$ where K is zero to the time scale that was seen.
+    $K^{-1} r$, and $t\, r$ where K is zero to rounding. A direction of K that is slower than the
+    time that was seen moves a tiny part of X only, unless that is multiplied by a large one.
 
     Args:
         term: the flow.
@@ -236,7 +237,9 @@ def remaining_drift(
     tiny = jnp.finfo(time.dtype).tiny
     matrix = NewtonMatrix.build(term, factor)
     force = matrix.coordinates(term.residual(term.predict(factor))[None])
-    decay = 1 / jnp.maximum(time, tiny) + matrix.eigenvalues
+    rates = matrix.eigenvalues
+    known = rates > rates.shape[0] * jnp.finfo(time.dtype).eps * jnp.max(rates)
+    decay = jnp.where(known, rates, rates + 1 / jnp.maximum(time, tiny))
     integral = matrix.residuals(force / decay[None, :])[0]
     whole = term.whole(factor)
     size = jnp.maximum(jnp.linalg.norm(whole.T @ whole), tiny)

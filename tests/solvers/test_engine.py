@@ -187,6 +187,28 @@ def test_commuting_matrices_stored_dense_are_reported_as_ill_conditioned(solve, 
     assert dense.result == RESULTS.ill_conditioned
 
 
+@pytest.mark.long
+@pytest.mark.parametrize("log10_alpha", [-6.0, -10.0, -14.0])
+def test_a_small_row_that_multiplies_a_large_one_is_not_forgotten(log10_alpha):
+    """Observed entries and a start that mixes them: X still moves after the residual is tiny."""
+    places = [(0, 0), (0, 1), (1, 1), (2, 3)]
+
+    @jax.jit
+    def end(key, init, t1):
+        u = jax.random.normal(key, (4,))
+        rows, cols = jnp.array(places).T
+        measurement = imf.measurements.EntryMeasurement(rows, cols, dim=4, dtype=jnp.float64)
+        problem = imf.Problem(measurement, u[rows] * u[cols])
+        return imf.simulate(problem, log10_alpha=log10_alpha, init=init, t1=t1, throw=False)
+
+    for seed in range(8):
+        key, init = jax.random.key(seed), jax.random.normal(jax.random.key(100 + seed), (4, 4))
+        sol = end(key, init, None)
+        later = end(key, init, 1e7 * sol.time)
+        allowed = float(sol.error_estimate + later.error_estimate)
+        assert distance(sol.X, later.X) <= allowed, seed
+
+
 def _rows_of(frame, spectra, targets, log10_alpha):
     """X of a diagonal family: the lengths of its rows from the closed form, e^A X0 e^A by hand."""
     problem = imf.Problem(imf.measurements.CommutingMeasurement(np.eye(4), spectra), targets)
