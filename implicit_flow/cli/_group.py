@@ -144,7 +144,8 @@ def _explain(error: Exception) -> NoReturn:
         fail(str(error), BAD_INPUT)
     if isinstance(error, OSError) and error.filename is not None:
         fail(f"{error.filename}: {error.strerror}.", BAD_INPUT)
-    if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error):
+    exhausted = ("RESOURCE_EXHAUSTED", "Out of memory allocating")
+    if isinstance(error, MemoryError) or any(words in str(error) for words in exhausted):
         fail("The machine has too little memory for this problem.", UNEXPECTED)
     first = (str(error).strip().splitlines() or ["no message"])[0]
     fail(

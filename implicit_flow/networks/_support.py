@@ -86,8 +86,8 @@ def report_of(network: Any, reader: Reader) -> SupportReport:
         # Of a function of `jax.nn` the first reason is enough; the others are inside it.
         errors.setdefault((function, where) if function else (line,), line)
     notes = [
-        f"`{name}` enters through `{operation}`: as a factor of an edge, not as an edge. Its "
-        "scaling is zero, so that Path-SGD steps it like SGD."
+        f"`{name}` enters through `{operation}`: as a factor of an edge, not as an edge. Where "
+        "it is nothing else its scaling is zero, and Path-SGD steps it like SGD."
         for name, operation in reader.derived.items()
     ]
     return SupportReport(tuple(errors.values()), tuple(notes))

@@ -12,8 +12,9 @@ from ._places import Operation
 
 
 # Where an activation is sampled to see whether it is positively homogeneous: powers of two, so
-# that multiplying by one is exact, far enough apart to meet the corner of a clipped activation.
-SCALES = np.array([2.0**k for k in (-12, -6, -3, -1, 0, 1, 2, 3, 6, 12)])
+# that multiplying by one is exact, far enough apart to meet the corner of a clipped activation, and
+# such that cubes are floats.
+SCALES = np.array([2.0**k for k in (-40, -24, -12, -6, -3, -1, 0, 1, 2, 3, 6, 12, 24, 40)])
 POINTS = np.concatenate([-SCALES[::-1], [0.0], SCALES]).astype(np.float32)
 POINTS.setflags(write=False)
 
@@ -137,4 +138,4 @@ def is_scaling(response: np.ndarray) -> bool:
     values = np.asarray(response, dtype=np.float64)
     if values.dtype == bool or not np.all(np.isfinite(values)):
         return False
-    return bool(np.allclose(values, values[len(SCALES) + 1 + 4] * POINTS, rtol=1e-5, atol=0))
+    return bool(np.allclose(values, values[POINTS == 1.0] * POINTS, rtol=1e-5, atol=0))

@@ -55,6 +55,8 @@ OTHERS = {
     "softmax": jax.nn.softmax,
     "soft_sign": lambda x: x / (1 + jnp.abs(x)),
     "far_clip": lambda x: jnp.clip(x, -100.0, 100.0),
+    "farther_clip": lambda x: jnp.clip(x, 0.0, 1e6),
+    "threshold": lambda x: jnp.where(x > 1e-5, x, 0.0),
     "late_bias": lambda x: jax.nn.relu(x) * jax.nn.relu(x[::-1]),
 }
 
