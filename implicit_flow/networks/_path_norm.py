@@ -7,6 +7,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.tree_util as jtu
+import numpy as np
 from jaxtyping import Array, Float, PyTree
 
 from .._checks import refuse
@@ -17,8 +18,9 @@ from ._reader import Reader
 from ._support import path_sum, require_support, shares_of
 
 
-@eqx.filter_jit
-def path_norm(network: PyTree, p: float | int = 2, *, input_shape: Any = None) -> Float[Array, ""]:
+def path_norm(
+    network: PyTree, p: float | int | np.integer | np.floating = 2, *, input_shape: Any = None
+) -> Float[Array, ""]:
     r"""The path-norm $\phi_p$ of a network.
 
     $$\phi_p(w) = \Bigl(\sum_{\text{paths}} \prod_{e \in \text{path}} |w_e|^p\Bigr)^{1/p}$$
@@ -56,6 +58,8 @@ def path_norm(network: PyTree, p: float | int = 2, *, input_shape: Any = None) -
         Neyshabur, Tomioka, Srebro, "Norm-based capacity control in neural networks" (2015).
         Gonon, Brisebarre, Riccietti, Gribonval, "A path-norm toolkit for modern networks" (2024).
     """
+    if isinstance(p, np.integer | np.floating):
+        p = p.item()
     # An array would be traced, and the power decides which program there is.
     if not isinstance(p, int | float):
         refuse("p", "be a Python number", f"is a {type(p).__name__}", "Pass for example `p=2`.")
@@ -64,6 +68,11 @@ def path_norm(network: PyTree, p: float | int = 2, *, input_shape: Any = None) -
             f"Argument `p` must be at least 1 and finite, but is {p}. Pass the power of "
             "the path-norm, such as `p=2`."
         )
+    return _path_norm(network, p, input_shape)
+
+
+@eqx.filter_jit
+def _path_norm(network: PyTree, p: float | int, input_shape: Any) -> Float[Array, ""]:
     call, example = network_call(network), example_of(network, input_shape)
     reader = Reader(p, call.sum_dtype, edgewise=False)
     total = path_sum(reader, call, example, call.leaves, shares_of(call.leaves, p, reader.dtype))
