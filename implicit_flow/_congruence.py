@@ -9,6 +9,7 @@ from jaxtyping import Array, Float
 
 from ._types import Residual, Scalar
 from .flows import AbstractFlow, Path
+from .linalg import GradedFactor, log_row_lengths, row_lengths
 from .losses import AbstractLoss
 from .measurements import AbstractMeasurement, CommutingMeasurement, DiagonalMeasurement
 from .parametrizations import Factor
@@ -71,7 +72,7 @@ def by_congruence(
         "save_ts": save_ts,
         **({} if max_steps is None else {"max_steps": max_steps}),
     }
-    term = eqx.tree_at(lambda t: t.rows, congruence_term(problem), rows, is_leaf=_is_none)
+    term = congruence_term(problem, rows)
     if isinstance(solver, RungeKuttaChebyshev):
         end = integrate_explicitly(term, solver, **common)
     else:
@@ -96,29 +97,24 @@ def by_congruence(
         stats=end.stats,
     )
     if isinstance(end, CongruenceSolution) and rows is not None:
-        # The basis is a permutation of the rows, up to signs that X does not see.
-        whole = jnp.abs(end.graded.basis).T @ rows
-        end = eqx.tree_at(lambda e: e.graded.mixing, end, whole)
+        identity = jnp.eye(problem.dim, dtype=rows.dtype)
+        whole = GradedFactor(identity, log_row_lengths(end.graded), rows)
+        end = eqx.tree_at(lambda e: e.graded, end, whole)
     return path, getattr(end, "log_eigenvalues", None)
 
 
 def _lengths(frame: Array) -> tuple[Array, Array]:
     """The diagonal matrix of the lengths of the rows, and the rows at length one."""
-    present = jnp.any(frame != 0, axis=1)
-    lengths = jnp.linalg.norm(jnp.where(present[:, None], frame, 1.0), axis=1)
-    lengths = jnp.where(present, lengths, 0.0)
-    return jnp.diag(lengths), frame / jnp.where(present, lengths, 1.0)[:, None]
+    lengths = row_lengths(frame)
+    return jnp.diag(lengths), frame / jnp.where(lengths == 0, 1.0, lengths)[:, None]
 
 
-def _is_none(leaf: Any) -> bool:
-    return leaf is None
-
-
-def congruence_term(problem: Problem) -> CongruenceTerm:
+def congruence_term(problem: Problem, rows: Float[Array, "n d"] | None = None) -> CongruenceTerm:
     """The flow of a problem, as the callables that `solvers` asks for.
 
     Args:
         problem: any.
+        rows: see `CongruenceTerm`.
 
     Returns:
         The term. Derivatives reach the measurement, the targets and the loss through it.
@@ -132,6 +128,7 @@ def congruence_term(problem: Problem) -> CongruenceTerm:
         adjoint_times=eqx.Partial(_adjoint_times, measurement),
         gram=eqx.Partial(_gram, measurement),
         scale=jnp.linalg.norm(problem.targets),
+        rows=rows,
     )
 
 

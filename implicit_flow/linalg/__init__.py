@@ -20,6 +20,7 @@ from ._graded_tangent import (
     zero_tangent as zero_tangent,
 )
 from ._graded_values import log_singular_values as log_singular_values
+from ._row_lengths import log_row_lengths as log_row_lengths, row_lengths as row_lengths
 from ._symmetric import (
     divided_exponential as divided_exponential,
     symmetric_expm as symmetric_expm,

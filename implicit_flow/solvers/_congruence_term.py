@@ -3,8 +3,9 @@
 from collections.abc import Callable
 
 import equinox as eqx
-import jax.numpy as jnp
 from jaxtyping import Array, Float
+
+from ..linalg import row_lengths
 
 
 class CongruenceTerm(eqx.Module):
@@ -46,4 +47,4 @@ class CongruenceTerm(eqx.Module):
         """
         if self.rows is None:
             return factor
-        return jnp.abs(jnp.sum(factor, axis=1))[:, None] * self.rows
+        return row_lengths(factor)[:, None] * self.rows

@@ -18,8 +18,9 @@ from ._start import Start, start
 from ._stationarity import remaining_drift
 
 
-# Share of `rtol` that may be left to the drift after the end.
+# Of one run, where the caller sets no limit.
 _MAX_STEPS, _STEPS_PER_EXPONENT = 4096, 4
+# Share of `rtol` that may be left to the drift after the end.
 _DRIFT_SHARE = 0.03
 # Residual at which targets count as met, as a share of `rtol`.
 _RESIDUAL_SHARE = 1e-2

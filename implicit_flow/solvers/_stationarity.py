@@ -1,5 +1,7 @@
 """When the flow has arrived: by the drift that remains, never by a small residual alone."""
 
+from collections.abc import Callable
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -235,16 +237,8 @@ def remaining_drift(
         The distance.
     """
     tiny = jnp.finfo(time.dtype).tiny
-    matrix = NewtonMatrix.build(term, factor)
-    force = matrix.coordinates(term.residual(term.predict(factor))[None])
-    rates = matrix.eigenvalues
-    known = rates > rates.shape[0] * jnp.finfo(time.dtype).eps * jnp.max(rates)
-    decay = jnp.where(known, rates, rates + 1 / jnp.maximum(time, tiny))
-    integral = matrix.residuals(force / decay[None, :])[0]
-    whole = term.whole(factor)
-    size = jnp.maximum(jnp.linalg.norm(whole.T @ whole), tiny)
-    linear = 2 * jnp.linalg.norm(term.adjoint_times(integral, whole) @ whole.T) / size
-    seen = jnp.maximum(window.remainder, _distance(whole, window.factor))
+    linear, _ = _to_come(term, factor, lambda rates: rates + 1 / jnp.maximum(time, tiny))
+    seen = jnp.maximum(window.remainder, _distance(term.whole(factor), window.factor))
     drift = jnp.where(fits, jnp.maximum(seen, linear), seen)
     if term.rows is None:
         return drift
@@ -311,15 +305,37 @@ def _drift_of_rows(term: CongruenceTerm, factor: Float[Array, "n p"]) -> Float[A
     Returns:
         The distance.
     """
-    dtype, tiny = factor.dtype, jnp.finfo(factor.dtype).tiny
+    seen, unseen = _to_come(term, factor, _floor)
+    tiny = jnp.finfo(factor.dtype).tiny
+    return seen + _cosine(term) * jnp.sqrt(unseen / jnp.maximum(term.scale, tiny))
+
+
+def _floor(rates: Float[Array, " m"]) -> Float[Array, ""]:
+    """The rate below which a direction of K is lost in rounding."""
+    floor = rates.shape[0] * jnp.finfo(rates.dtype).eps * jnp.max(rates)
+    return jnp.maximum(floor, jnp.finfo(rates.dtype).tiny)
+
+
+def _to_come(
+    term: CongruenceTerm, factor: Float[Array, "n p"], lost: Callable[[Array], Array]
+) -> tuple[Float[Array, ""], Float[Array, ""]]:
+    r"""What $\dot r = -K r$ has left of the way of X, relatively.
+
+    Args:
+        term: the flow.
+        factor: U, or the lengths of its rows.
+        lost: the rates to use where those of K are lost in rounding.
+
+    Returns:
+        The change, and the size of the residual in the directions that are lost.
+    """
     matrix = NewtonMatrix.build(term, factor)
     force = matrix.coordinates(term.residual(term.predict(factor))[None])[0]
     rates = matrix.eigenvalues
-    floor = jnp.maximum(rates.shape[0] * jnp.finfo(dtype).eps * jnp.max(rates), tiny)
-    integral = matrix.residuals((force / jnp.maximum(rates, floor))[None])[0]
+    known = rates > _floor(rates)
+    decay = jnp.where(known, rates, lost(rates))
+    integral, unseen = matrix.residuals(jnp.stack([force / decay, jnp.where(known, 0.0, force)]))
     whole = term.whole(factor)
-    size = jnp.maximum(jnp.linalg.norm(whole.T @ whole), tiny)
-    seen = 2 * jnp.linalg.norm(term.adjoint_times(integral, whole) @ whole.T) / size
-    unseen = jnp.linalg.norm(matrix.residuals(jnp.where(rates > floor, 0.0, force)[None]))
-    grown = jnp.sqrt(unseen / jnp.maximum(term.scale, tiny))
-    return seen + _cosine(term) * grown
+    size = jnp.maximum(jnp.linalg.norm(whole.T @ whole), jnp.finfo(factor.dtype).tiny)
+    change = 2 * jnp.linalg.norm(term.adjoint_times(integral, whole) @ whole.T) / size
+    return change, jnp.linalg.norm(unseen)
