@@ -101,8 +101,7 @@ def extend(reader: "Reader", eqn: Any, values: Sequence[Value]) -> list[Value]:
         The longer chain.
     """
     signal = next(value for value in values if isinstance(value, Signal))
-    if signal.size.shape != eqn.outvars[0].aval.shape:
-        signal = _spread(reader, signal, eqn.outvars[0].aval.shape)
+    signal = spread(reader, signal, eqn)
     response = _sample(eqn, values)
     longer = dataclasses.replace(
         signal,
@@ -123,19 +122,31 @@ def extend(reader: "Reader", eqn: Any, values: Sequence[Value]) -> list[Value]:
     return [dataclasses.replace(longer, shifts=shifts)]
 
 
-def _spread(reader: "Reader", signal: Signal, shape: tuple[int, ...]) -> Signal:
-    """A signal whose units are repeated along axes; each of them begins a chain of its own."""
+def spread(reader: "Reader", signal: Signal, eqn: Any) -> Signal:
+    """A signal of the shape of a result.
 
-    def spread(array: Array) -> Array:
+    Args:
+        reader: the reader.
+        signal: of that shape, or of one that programs hold beside it.
+        eqn: the operation.
+
+    Returns:
+        The signal, its units repeated; each copy begins a chain of its own.
+    """
+    shape = eqn.outvars[0].aval.shape
+    if signal.size.shape == shape:
+        return signal
+
+    def repeated(array: Array) -> Array:
         return jnp.broadcast_to(array, shape)
 
     shifts = tuple(
         dataclasses.replace(
-            shift, value=spread(shift.value), size=spread(reader.edge(shift)), plain=True
+            shift, value=repeated(shift.value), size=repeated(reader.edge(shift)), plain=True
         )
         for shift in signal.shifts
     )
-    size, origin = spread(signal.size), signal.origin
+    size, origin = repeated(signal.size), signal.origin
     return dataclasses.replace(signal, size=size, unit=object(), root=origin, shifts=shifts)
 
 

@@ -30,7 +30,7 @@ _CALLS = {
 }
 
 # By which a parameter may meet itself.
-_POWERS = ("integer_pow", "square", "pow")
+_POWERS = ("integer_pow", "square")
 
 
 def power_of(number: Array, power: float | int) -> Array:

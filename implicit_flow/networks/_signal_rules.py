@@ -10,7 +10,7 @@ from jax import lax
 from jaxtyping import Array
 
 from ._late_sums import Site
-from ._pointwise import extend, is_chain, scaled, shift_by
+from ._pointwise import extend, is_chain, scaled, shift_by, spread
 from ._reader import bind, is_linear_so_far
 from ._squares import FEWEST_ENTRIES, times_squares
 from ._values import Fixed, Signal, Value, Weight
@@ -138,14 +138,14 @@ def _add(reader: "Reader", eqn: Any, values: Sequence[Value]) -> Value | None:
         return None
     if isinstance(other, Fixed):
         if other.uniform() == 0.0 and (signal is left or eqn.primitive.name != "sub"):
-            return _spread(reader, signal, eqn)
+            return spread(reader, signal, eqn)
         if not is_linear_so_far(signal) and other.uniform() is not None:
             return None
     if signal is right and eqn.primitive.name == "sub":
         # other - signal: the signal changes its sign, not its share.
         signal = reader.settle(signal)
         return Signal(_shaped(signal.size + reader.as_signal(other).size, eqn), names_of(values))
-    return shift_by(reader, eqn, _spread(reader, signal, eqn), other)
+    return shift_by(reader, eqn, spread(reader, signal, eqn), other)
 
 
 def _multiply(reader: "Reader", eqn: Any, values: Sequence[Value]) -> Value | None:
@@ -312,15 +312,6 @@ def _cast(reader: "Reader", eqn: Any, values: Sequence[Value]) -> Value | None:
     floating = jnp.issubdtype(eqn.outvars[0].aval.dtype, jnp.inexact)
     was_floating = jnp.issubdtype(eqn.invars[0].aval.dtype, jnp.inexact)
     return values[0] if floating and was_floating else None
-
-
-def _spread(reader: "Reader", signal: Signal, eqn: Any) -> Signal:
-    """A signal of the shape of the result (programs may hold scalars beside arrays)."""
-    shape = eqn.outvars[0].aval.shape
-    if signal.size.shape == shape:
-        return signal
-    settled = reader.settle(signal)
-    return Signal(jnp.broadcast_to(settled.size, shape), signal.names)
 
 
 def _shaped(size: Array, eqn: Any) -> Array:

@@ -123,6 +123,10 @@ def _sizes(reader: "Reader", eqn: Any, values: Sequence[Value]) -> list[Array] |
         return [_broadcast(parts[0] + parts[1], eqn)]
     if name == "mul":
         return [_broadcast(parts[0] * parts[1], eqn)]
+    power = 2 if name == "square" else eqn.params["y"] if name == "integer_pow" else 0
+    if power >= 1:
+        # As if it were written as a product.
+        return [parts[0] ** power]
     if name == "div" and isinstance(values[0], Weight):
         # The divisor's own parameters share in no edge: it enters through its value.
         return [_broadcast(parts[0] / _value_share(reader, values[1]), eqn)]

@@ -364,6 +364,7 @@ def test_a_signal_that_is_repeated_along_an_axis_is_as_many_paths(repeat):
     [
         lambda w, v, x: w[1] * jax.nn.relu(v * x + w[1]),
         lambda w, v, x: v * jax.nn.relu((w * w) * x),
+        lambda w, v, x: v * jax.nn.relu(w**3 * jnp.square(v) * x),
         lambda w, v, x: v * jnp.maximum(w * x, w[0]) * w[0],
         lambda w, v, x: w * jax.nn.relu(v * x - w),
     ],
