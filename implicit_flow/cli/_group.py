@@ -2,6 +2,8 @@
 
 import importlib
 import importlib.util
+import os
+import sys
 import traceback
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
@@ -142,6 +144,10 @@ def _explain(error: Exception) -> NoReturn:
     )
     if refusal and _is_ours(error):
         fail(str(error), BAD_INPUT)
+    if isinstance(error, BrokenPipeError):
+        # Whoever reads, such as `head`, has had enough. Python would complain once more at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(UNEXPECTED)
     if isinstance(error, OSError) and error.filename is not None:
         fail(f"{error.filename}: {error.strerror}.", BAD_INPUT)
     exhausted = ("RESOURCE_EXHAUSTED", "Out of memory allocating")

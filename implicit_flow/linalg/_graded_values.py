@@ -45,7 +45,7 @@ def log_singular_values(state: GradedFactor) -> Float[Array, " p"]:
     if p % 2:
         # A row of zeros, so that everyone has a partner.
         log_scale = jnp.concatenate([log_scale, jnp.full((1,), LOG_ZERO, dtype)])
-        rows = jnp.concatenate([rows, jnp.zeros((1, p), dtype)])
+        rows = jnp.concatenate([rows, jnp.zeros((1, rows.shape[1]), dtype)])
     size = log_scale.shape[0]
     tiny, eps = jnp.finfo(dtype).tiny, jnp.finfo(dtype).eps
     rounds = jnp.asarray(_rounds(size))

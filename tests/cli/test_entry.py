@@ -46,6 +46,12 @@ def test_real_entry_point_ends_with_the_code_and_one_line(tmp_path):
     assert "does not exist" in done.stderr
 
 
+def test_a_reader_that_leaves_early_is_no_fault():
+    command = f"{sys.executable} -m implicit_flow info | true"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=120)
+    assert done.stderr == ""
+
+
 def test_the_package_is_a_command_too():
     words = [sys.executable, "-X", "importtime", "-m", "implicit_flow", "--version"]
     done = subprocess.run(words, capture_output=True, text=True, timeout=120, check=True)
