@@ -9,10 +9,13 @@ from pathlib import Path
 
 
 # Compilation is what these tests cost: measured, a first call of the engine compiles in 3 instead
-# of 12 processor seconds without LLVM's optimizations, and then runs 1.5 times slower. With
+# of 12 processor seconds without LLVM's optimizations, and then runs 1.5 times slower; one module
+# for LLVM instead of 32 saves another 5%, as two workers leave no core for a second one. With
 # XLA_FLAGS="", as in `make test-long`, the tests have the compiler that users have.
 os.environ.setdefault(
-    "XLA_FLAGS", "--xla_cpu_use_fusion_emitters=false --xla_backend_optimization_level=0"
+    "XLA_FLAGS",
+    "--xla_cpu_use_fusion_emitters=false --xla_backend_optimization_level=0"
+    " --xla_cpu_parallel_codegen_split_count=1",
 )
 # Half of the programs are compiled more than once: by two workers, by subprocesses, after a cache
 # was cleared. They share one folder, which goes with the run unless JAX_COMPILATION_CACHE_DIR names
