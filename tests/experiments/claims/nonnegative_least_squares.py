@@ -1,7 +1,21 @@
 """Karush-Kuhn-Tucker conditions by NumPy, the limit by SciPy's linear program."""
 
+import importlib.util
+from pathlib import Path
+
 import numpy as np
 from scipy.optimize import linprog
+
+
+def _load(name):
+    # A claim is loaded by its path, and its neighbors are too.
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+check_along = _load("_along").check_along
 
 
 def check(ds):
@@ -14,6 +28,7 @@ def check(ds):
         for start in ds.start.values:
             cell = one.sel(start=start)
             d = cell.u_start.values**2
+            check_along(cell, np.eye(len(d)), B, y, np.diag(cell.u_start.values))
             for k in range(ds.sizes["log10_alpha"]):
                 here = cell.isel(log10_alpha=k)
                 check_entropic(B, y, d, np.diagonal(here.X.values), float(here.log10_alpha))
@@ -60,3 +75,12 @@ def check_misfit(ds):
         assert np.min(gradient) > -1e-5
         assert np.max(np.abs(gradient * x)) < 1e-5
     assert np.all(ds.misfit_distance > 0.1)
+    missed = np.linalg.norm(ds.misfit_x.values @ B.T - y, axis=1)
+    np.testing.assert_allclose(ds.misfit_distance, missed, rtol=1e-12)
+    # The solution of the reference meets the same conditions to rounding, and has its distance.
+    x = ds.misfit_solution.values
+    gradient, size = B.T @ (B @ x - y), np.linalg.norm(B) * np.linalg.norm(y)
+    assert np.all(x >= 0)
+    assert np.min(gradient) > -1e-12 * size
+    assert np.max(np.abs(gradient * x)) < 1e-12 * size
+    np.testing.assert_allclose(ds.misfit_least, np.linalg.norm(B @ x - y), rtol=1e-12)
