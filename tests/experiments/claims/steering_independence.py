@@ -14,6 +14,8 @@ def check(ds):
         for k, log10_alpha in enumerate(ds.log10_alpha.values):
             x = least_dual(spectra, y, log10_alpha * np.log(10))
             X = (basis * x) @ basis.T
+            exact = ds.closed_form.isel(instance=instance, log10_alpha=k).values
+            np.testing.assert_allclose(exact, X, rtol=0, atol=1e-9 * np.linalg.norm(X))
             for s in range(ds.sizes["steering"]):
                 cell = one.isel(log10_alpha=k, steering=s)
                 allowed = float(cell.error_estimate) + 1e-8
@@ -24,6 +26,15 @@ def check(ds):
     away = np.linalg.norm(ds.X - ds.X.isel(steering=0), axis=(-2, -1))
     size = np.linalg.norm(ds.X, axis=(-2, -1))
     np.testing.assert_allclose(ds.distance_to_squared, away / size, rtol=1e-6, atol=1e-12)
+    X, exact = ds.X.values, ds.closed_form.values[:, :, None]
+    pairs = np.linalg.norm(X[:, :, :, :, None] - X[:, :, :, None], axis=(-2, -1))
+    np.testing.assert_allclose(ds.spread, pairs.max((-2, -1)) / size[..., 0], rtol=1e-9, atol=1e-14)
+    off = np.linalg.norm(X[0] - exact, axis=(-2, -1)) / np.linalg.norm(exact, axis=(-2, -1))
+    np.testing.assert_allclose(ds.distance_to_closed_form, off, rtol=1e-9, atol=1e-14)
+    one, two = ds.A.values[:, :, 0], ds.A.values[:, :, 1]
+    sizes = np.linalg.norm(one, axis=(-2, -1)) * np.linalg.norm(two, axis=(-2, -1))
+    bracket = np.linalg.norm(one @ two - two @ one, axis=(-2, -1)) / sizes
+    np.testing.assert_allclose(ds.commutator, bracket, rtol=1e-9, atol=1e-14)
     # Elsewhere the ends are apart by far more than any of them may be wrong, at every alpha.
     turned = ds.isel(angle=slice(1, None))
     others = turned.distance_to_squared.isel(steering=slice(1, None))
@@ -31,6 +42,10 @@ def check(ds):
     # And all of them fit: it is the choice among the fitting that differs.
     fit = np.einsum("aikrc,ailsrc->ailsk", turned.A.values, turned.X.values)
     np.testing.assert_allclose(fit - turned.targets.values[:, :, None, None], 0, atol=1e-5)
+    fit = np.einsum("aikrc,ailsrc->ailsk", ds.A.values, X)
+    missed = np.linalg.norm(fit - ds.targets.values[:, :, None, None], axis=-1)
+    missed /= np.linalg.norm(ds.targets.values, axis=-1)[:, :, None, None]
+    np.testing.assert_allclose(ds.residual_norm, missed, rtol=1e-4, atol=1e-14)
 
 
 def least_dual(B, y, log_alpha):
