@@ -23,9 +23,16 @@ def check(ds):
     for k in ds.instance.values:
         A, y = ds.rows.sel(instance=k).values, ds.targets.sel(instance=k).values
         for name in ds.potential.values:
-            x = ds.x.sel(instance=k, potential=name).values
+            one = ds.sel(instance=k, potential=name)
+            x = one.x.values
             # A x = y, and grad psi(x) - grad psi(x0) in the row space: necessary and sufficient.
             assert np.linalg.norm(A @ x - y) <= 1e-7 * np.linalg.norm(y)
+            missed = np.linalg.norm(A @ x - y) / np.linalg.norm(y)
+            np.testing.assert_allclose(one.descent_misfit, missed, rtol=1e-3, atol=1e-14)
+            # The nearest point is x but for the distance between the two, which is said.
+            least, room = np.linalg.pinv(A) @ y, 2e-6
+            spread = np.linalg.norm(least - x) / np.linalg.norm(x)
+            assert abs(float(one.spread) - spread) <= room * (1 + spread)
             theta = dual(str(name), x)
             outside = theta - np.linalg.pinv(A) @ (A @ theta)
             assert np.linalg.norm(outside) <= 1e-8 * np.linalg.norm(theta)
