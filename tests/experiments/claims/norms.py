@@ -19,6 +19,11 @@ def check(ds):
     weighted, largest = (ds.by_cones.sel(norm=n) for n in ("weighted trace norm", "max-norm"))
     assert bool((weighted <= largest * (1 + 1e-6)).all())
 
+    # Bounds are below what they bound, but for rounding.
+    assert float(ds.gap.min()) > -1e-12
+    assert float(ds.missing.min()) >= 0
+    assert float(ds.row_least_gap.min()) > -1e-12
+
     # What is reported as the parts of an objective adds up to it.
     parts = ds.attrs["num_train"] * ds.train_error**2 / 2 + ds.penalty * ds.trace_norm
     np.testing.assert_allclose(parts.transpose(*ds.objective.dims), ds.objective, rtol=1e-10)
@@ -49,6 +54,10 @@ def check(ds):
     assert float(stuck.end_curvature.min()) > -1e-4
     assert float(stuck.end_escape.max()) < -1e-6
 
+    # Shares are counts of the values that are kept.
+    counted, own = ("radius", "instance", "start"), ds.end_value.min("start")
+    np.testing.assert_allclose(ds.share_above, trapped.mean(counted))
+    np.testing.assert_allclose(ds.share_spurious, (ds.end_value > own * (1 + 1e-6)).mean(counted))
     # Bounded rows: the convex program says its own gap, and the max-norm of its W by the norm's own
     # program, which is the bound where that binds (here all do: what fits has larger entries).
     least = ds.row_least_value
@@ -58,6 +67,9 @@ def check(ds):
     assert bool((ds.row_end_value >= least - ds.row_least_gap - 1e-9 * least).all())
     assert bool((ds.row_end_gap >= (ds.row_end_value - least) * (1 - 1e-9)).all())
     above = ds.row_end_value / least - 1
+    room = 1e-6 * ds.row_end_value + ds.row_least_gap
+    share = (ds.row_end_value - least > room).mean(("radius", "instance", "start"))
+    np.testing.assert_allclose(ds.row_share_above, share)
     enough = above.where(ds.row_columns > 2 * ds.attrs["side"], drop=True)
     assert enough.sizes["row_columns"] > 0
     # Flat directions stop descent at 1e-8 or so of the loss.
