@@ -1,7 +1,7 @@
 """Finite steps and momentum leave the manifold of the flow, in proportion to the step size."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -106,7 +106,7 @@ def run(
     variables |= _factorizations(generic, (frame, turned), ends, split)
     first = split + len(_MOMENTA)
     variables |= _alphas(lanes[first:], ends[first:], count)
-    variables |= _instance(generic, frame)
+    variables |= _instance(generic, tied, frame)
     variables["misfit"] = ("lane", np.array([misfit for _, misfit in ends]))
     ds = xarray.Dataset(
         variables,
@@ -156,11 +156,14 @@ def _with_ties(dim: int, key: Any) -> Problem:
     return Problem(CommutingMeasurement(basis, spectra), jnp.array([1.0, 0.4]))
 
 
-def _instance(problem: Problem, frame: Any) -> dict[str, Any]:
-    """What the flow depends on, in the common eigenvectors."""
-    measurement: Any = problem.measurement
-    rotated = measurement.basis.T @ frame
+def _instance(problem: Problem, tied: Problem, frame: Any) -> dict[str, Any]:
+    """What the flow depends on, in the common eigenvectors; X0 / alpha for both problems."""
+    measurement, other = (cast(Any, p).measurement for p in (problem, tied))
+    rotated, starts = measurement.basis.T @ frame, []
+    for basis in (measurement.basis, other.basis):
+        starts.append(np.asarray(basis.T @ frame @ frame.T @ basis))
     return {
+        "start": (("minimizer", "eigenvector", "other_eigenvector"), np.array(starts)),
         "spectra": (("measurement", "eigenvector"), np.asarray(measurement.spectra)),
         "targets": ("measurement", np.asarray(problem.targets)),
         "start_diagonal": ("eigenvector", np.asarray(jnp.sum(rotated**2, axis=1))),
