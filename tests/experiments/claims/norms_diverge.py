@@ -16,6 +16,9 @@ def check(ds):
         assert np.all(np.abs(found - entries) <= allowed * size)
         np.testing.assert_allclose(one.log10_det, log10_det, rtol=1e-4, atol=1e-4)
         assert np.all(np.isfinite(one.log10_det))
+        check_entries(one)
+        check_naive(one, entries, log10_det)
+    np.testing.assert_allclose(ds.law, (6 * ds.time.values) ** (1 / 3), rtol=1e-12)
     known = {1e2: 7.85455291, 1e3: 17.90018161}
     for time, value in known.items():
         found = ds.X11.sel(log10_alpha=-2).sel(time=time, method="nearest")
@@ -24,6 +27,44 @@ def check(ds):
     assert not np.any(np.isin(ds.verdict.values, ["minimal", "not minimal"]))
     # The determinant falls for ever, and never reaches zero.
     assert np.all(np.diff(ds.log10_det.values, axis=1) < 0)
+
+
+def check_entries(one):
+    """What is made of X: a symmetric 2 x 2 matrix with positive eigenvalues."""
+    X = one.X.values
+    a, b, c = X[:, 0, 0], X[:, 0, 1], X[:, 1, 1]
+    np.testing.assert_array_equal(X[:, 1, 0], b)
+    largest = (a + c + np.sqrt((a - c) ** 2 + 4 * b**2)) / 2
+    for name, value in {
+        "X11": a,
+        "nuclear_norm": a + c,
+        "frobenius_norm": np.sqrt(a**2 + 2 * b**2 + c**2),
+        "spectral_norm": largest,
+    }.items():
+        np.testing.assert_allclose(one[name], value, rtol=1e-12, err_msg=name)
+    off = np.stack([b - 1, b - 1, c], axis=1)
+    np.testing.assert_allclose(one.loss, np.sum(off**2, axis=1) / 2, rtol=1e-7)
+    det = a * c - b**2
+    shown = det > 1e-6 * a * c
+    # Where the difference loses no more than six digits of sixteen.
+    np.testing.assert_allclose(10 ** one.log10_det_of_X.values[shown], det[shown], rtol=1e-8)
+    assert np.all(np.isnan(one.log10_det_of_X.values[~shown]))
+
+
+def check_naive(one, entries, log10_det):
+    """It follows the flow, until it has lost the determinant; then it fits, and rests."""
+    early, late = one.time.values <= 101, one.time.values >= 999
+    a, b, c = entries[early].T
+    # A relative tolerance of 1e-8 a step.
+    np.testing.assert_allclose(one.naive_X11[early], a, rtol=1e-4)
+    loss = (b - 1) ** 2 + c**2 / 2
+    np.testing.assert_allclose(one.naive_loss[early], loss, rtol=1e-4)
+    np.testing.assert_allclose(one.naive_det[early], 10 ** log10_det[early], rtol=1e-2, atol=1e-9)
+    # W12 = W21 = 1 and W22 = 0, which no matrix with det W > 0 has; W11 is then left alone.
+    assert np.all((one.naive_loss[late] >= 0) & (one.naive_loss[late] < 1e-15))
+    np.testing.assert_allclose(one.naive_det[late], -1, atol=1e-6)
+    np.testing.assert_allclose(one.naive_X11[late], one.naive_X11[-1], rtol=1e-9)
+    assert np.all(one.naive_X11[late] < one.X11[late])
 
 
 def reference(log10_alpha, times):
