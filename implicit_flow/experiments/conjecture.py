@@ -119,8 +119,8 @@ def run(
         say: called with lines of progress.
 
     Returns:
-        Excess, bounds and verdicts over kind and instance; the known counterexamples; and what the
-        end depends on.
+        Limits, excess, bounds and verdicts over kind and instance; the known counterexamples; and
+        what the end depends on.
 
     Raises:
         ValueError: sizes that cannot be, or float32.
@@ -154,7 +154,10 @@ def run(
         found = [row["verdict"] for row in rows]
         say(f"{name}: " + ", ".join(f"{found.count(v)} {v}" for v in sorted(set(found))))
     ds = xarray.Dataset(
-        {key: (("kind", "instance"), np.array(value)) for key, value in table.items()},
+        {
+            key: (("kind", "instance", "row", "column")[: np.ndim(value)], np.array(value))
+            for key, value in table.items()
+        },
         {"kind": list(names)},
     )
     examples = {k: v for k, v in counterexamples().items() if k in chosen["known"]}
@@ -190,6 +193,7 @@ def _facts(problem: Problem, found: Limit) -> dict[str, Any]:
         "misfit": float(found.certificate.feasibility),
         "verdict": found.verdict,
         "limit_rank": int(found.solutions[-1].rank(1e-6)),
+        "X": np.asarray(found.solutions[-1].X),
     }
 
 
@@ -201,8 +205,14 @@ def _known(examples: dict[str, Problem], ladder: np.ndarray) -> dict[str, Any]:
         rows.append(_judged(problem, ladder))
         fine = limit(problem, init=init, log10_alphas=_SHOWN, throw=False)
         norms.append([float(sol.nuclear_norm) for sol in fine.solutions])
+    size = max(problem.dim for problem in examples.values())
+    for row in rows:
+        # Of several sizes: filled up with NaN.
+        row["X"] = np.pad(row["X"], (0, size - len(row["X"])), constant_values=np.nan)
     variables: dict[str, Any] = {
-        f"known_{key}": ("known", np.array([row[key] for row in rows])) for key in rows[0]
+        f"known_{key}": (("known", "known_row", "known_column")[: np.ndim(value)], np.array(value))
+        for key in rows[0]
+        for value in [[row[key] for row in rows]]
     }
     variables["known_norm"] = (("known", "log10_alpha"), np.array(norms))
     return variables | {"known": list(examples), "log10_alpha": np.array(_SHOWN)}
