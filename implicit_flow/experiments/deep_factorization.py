@@ -75,7 +75,8 @@ def run(
 
     Returns:
         Singular values along one flow with those of the exact equation, effective rank and
-        recovery error over depth and instance, balancedness over depth.
+        recovery error over depth and instance, balancedness over depth; ends and planted matrices,
+        and the measurement matrices of the first instance.
     """
     import xarray
 
@@ -103,6 +104,12 @@ def run(
     }
     for name in ("effective_rank", "recovery_error", "nuclear_norm", "misfit", "error_estimate"):
         variables[name] = (("depth", "instance"), np.stack([c[name] for c in columns]))
+    variables["X"] = (("depth", "instance", "row", "column"), np.stack([c["X"] for c in columns]))
+    planted = np.stack([np.asarray(problem.ground_truth) for problem in problems])
+    variables["ground_truth"] = (("instance", "row", "column"), planted)
+    # Of the first instance, whose path is shown.
+    stack = np.asarray(problems[0].measurement.as_stack())
+    variables["measurement_matrices"] = (("measurement", "row", "column"), stack)
     starts = ("depth", "start")
     for k, name in enumerate(("balance_moved", "balance_at_start", "balance_moved_by_steps")):
         table = [[values[k] for values in c["balance"]] for c in columns]
@@ -173,6 +180,7 @@ def _of_depth(problems: list[Problem], depth: int, log10_alpha: float) -> dict[s
         "exact": singular_values(problems[0], depth, 10**log10_alpha, times),
         "effective_rank": np.exp(entropy),
         "recovery_error": errors,
+        "X": Xs,
         "nuclear_norm": np.sum(at_ends, axis=1),
         "misfit": np.array([float(sol.residual_norm) for sol in ends]),
         "error_estimate": np.array([float(sol.error_estimate) for sol in ends]),
