@@ -31,6 +31,8 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "quick": {"width": 256, "log10_factors": tuple(0.25 * k for k in range(17))},
     "full": {"width": 4000, "log10_factors": tuple(0.25 * k for k in range(17))},
 }
+# The largest width whose weights are kept.
+_SHOWN = 64
 
 
 def run(
@@ -49,7 +51,8 @@ def run(
         log10_factors: the logarithms of c.
 
     Returns:
-        Norms, and the largest change of an output relative to the largest output, over c.
+        Norms, and the largest change of an output relative to the largest output, over c; weights
+        before the rescaling, of a network of 64 hidden units a layer or fewer.
     """
     import xarray
 
@@ -75,10 +78,16 @@ def run(
             "change_of_outputs": jnp.max(change) / jnp.max(jnp.abs(wanted)),
         }
 
+    # Small ones alone: those of 4000 units fill 100 MB.
+    shown = network.layers if size["width"] <= _SHOWN else ()
     factors = 10.0 ** np.array(size["log10_factors"], float)
     rows = [measure(jnp.asarray(factor, wanted.dtype)) for factor in factors]
     ds = xarray.Dataset(
-        {name: ("factor", np.array([float(row[name]) for row in rows])) for name in rows[0]},
+        {name: ("factor", np.array([float(row[name]) for row in rows])) for name in rows[0]}
+        | {
+            f"weight_{k}": ((f"units_{k}", f"units_{k - 1}"), np.asarray(layer.weight))
+            for k, layer in enumerate(shown, start=1)
+        },
         coords={"factor": factors},
         attrs={"width": size["width"], "dtype": str(wanted.dtype)},
     )
