@@ -99,7 +99,7 @@ def run(
         say: called with lines of progress.
 
     Returns:
-        Ends, their norms and distances over depth and log10_alpha; errors of the flows.
+        Ends, their norms and distances over depth and log10_alpha; ends and errors of the flows.
     """
     import xarray
 
@@ -134,6 +134,7 @@ def run(
     exact = np.zeros((len(size["depths"]), len(size["log10_alphas"]), n))
     shape = len(size["depths"]), len(size["flow_log10_alphas"])
     distance, reported = np.full(shape, np.nan), np.full(shape, np.nan)
+    ends = np.full((*shape, n), np.nan)
     for j, depth in enumerate(size["depths"]):
         form = _closed_form(problem, depth)
         exact[j] = [form(value) for value in size["log10_alphas"]]
@@ -145,7 +146,7 @@ def run(
             if bool(sol.result == RESULTS.successful):
                 x = form(value)
                 distance[j, i] = np.linalg.norm(sol.x - x) / np.linalg.norm(x)
-                reported[j, i] = sol.error_estimate
+                reported[j, i], ends[j, i] = sol.error_estimate, sol.x
         say(f"depth {depth}: {int(np.isfinite(distance[j]).sum())} flows came to rest")
     ds = xarray.Dataset(
         {
@@ -158,6 +159,7 @@ def run(
                 ("depth", "log10_alpha"),
                 np.linalg.norm(exact, axis=2) / l2.value - 1,
             ),
+            "flow_x": (("depth", "flow_log10_alpha", "coordinate"), ends),
             "flow_distance": (("depth", "flow_log10_alpha"), distance),
             "flow_error_estimate": (("depth", "flow_log10_alpha"), reported),
             "x_l1": ("coordinate", np.asarray(l1.x)),
