@@ -24,7 +24,7 @@ def potential_slope(x, alpha, depth):
 def minimizer(A, y, alpha, depth):
     """alpha h_D(A'nu) that fits, by damped steps of Newton on the convex dual."""
     if depth == 2:
-        dual = lambda z: 2 * np.cosh(z)
+        dual = lambda z: 2 * np.cosh(z) if np.all(np.abs(z) < 700) else np.inf
         slopes = lambda z: (2 * np.sinh(z), 2 * np.cosh(z))
     else:
         q = 2 / (depth - 2)
@@ -60,14 +60,8 @@ def check_flows(ds, A, y):
             if not np.isnan(one.flow_distance):
                 x = minimizer(A, y, 10.0**place, depth)
                 distance = np.linalg.norm(one.flow_x - x) / np.linalg.norm(x)
-                print(
-                    depth,
-                    place,
-                    float(one.flow_distance),
-                    distance,
-                    float(one.flow_error_estimate),
-                    np.linalg.norm(A @ x - y),
-                )
+                # Both know x to rounding, and so the distance in absolute terms.
+                np.testing.assert_allclose(one.flow_distance, distance, rtol=1e-4, atol=1e-12)
 
 
 def check(ds):
@@ -97,7 +91,7 @@ def check(ds):
     # The least l1 norm by SciPy's linear program, over the positive and the negative parts.
     parts = linprog(np.ones(2 * A.shape[1]), A_eq=np.hstack([A, -A]), b_eq=y, bounds=(0, None))
     np.testing.assert_allclose(np.sum(np.abs(ds.x_l1)), parts.fun, rtol=1e-7)
-    np.testing.assert_allclose(A @ ds.x_l1.values, y, atol=1e-7 * np.linalg.norm(y))
+    np.testing.assert_allclose(A @ ds.x_l1.values, y, atol=1e-7 * float(np.linalg.norm(y)))
     norms = np.abs(ds.x).sum("coordinate")
     np.testing.assert_allclose(norms / parts.fun - 1, ds.l1_excess, atol=1e-6)
     norms = np.sqrt((ds.x**2).sum("coordinate"))
