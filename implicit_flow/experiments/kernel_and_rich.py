@@ -1,5 +1,6 @@
 """From the kernel to the rich regime: large starts find least l2 norms, small ones least l1."""
 
+import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -226,7 +227,8 @@ def slope(ds: "xarray.Dataset") -> dict[int, float]:
         ds: what `run` returned.
 
     Returns:
-        Depth -> the exponent between the last alphas at which the excess is above rounding.
+        Depth -> the exponent between the last alphas at which the excess is small and above
+        rounding; nan where fewer than two are.
     """
     found = {}
     for depth in ds.depth.values:
@@ -234,9 +236,15 @@ def slope(ds: "xarray.Dataset") -> dict[int, float]:
         clear = (excess.values > max(1e-8, 100 * ds.attrs["l1_gap"])) & (excess.values < 0.03)
         places, values = ds.log10_alpha.values[clear], excess.values[clear]
         last = slice(-3, None)
-        steep = np.polyfit(places[last], np.log10(values[last]), 1)[0] if clear.sum() > 1 else 0
+        enough = clear.sum() > 1
+        steep = np.polyfit(places[last], np.log10(values[last]), 1)[0] if enough else np.nan
         found[int(depth)] = float(steep)
     return found
+
+
+def _exponent(depth: int, exponent: float) -> str:
+    seen = f"{exponent:.2f}" if math.isfinite(exponent) else "unknown, too few alphas show it,"
+    return f"{seen} at depth {depth}"
 
 
 def _outcome(ds: "xarray.Dataset") -> dict[str, str]:
@@ -256,10 +264,11 @@ def _outcome(ds: "xarray.Dataset") -> dict[str, str]:
         f"alpha = 1e{float(ds.log10_alpha[-1]):g} by "
         + ", ".join(f"{float(rich.sel(depth=d)):.1g} at depth {int(d)}" for d in ds.depth.values)
         + "; it decays like alpha to the power "
-        + ", ".join(f"{g:.2f} at depth {d}" for d, g in exponents.items())
+        + ", ".join(_exponent(d, g) for d, g in exponents.items())
         + "."
     )
-    if not bool(solved.any()) or ds.log10_alpha[0] < 2 or ds.log10_alpha[-1] > -4:
+    unseen = any(math.isnan(g) for d, g in exponents.items() if d > 2)
+    if not bool(solved.any()) or ds.log10_alpha[0] < 2 or ds.log10_alpha[-1] > -4 or unseen:
         return {"outcome": "undecided", "outcome_text": text}
     # Exponents are read off where the excess is small, which takes a few powers of ten.
     deep = all(0.8 < g < 1.2 for d, g in exponents.items() if d > 2)

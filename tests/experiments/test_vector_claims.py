@@ -3,6 +3,7 @@
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import xarray
 
 from implicit_flow import experiments
 from implicit_flow.experiments._divergences import geometries, nearest
@@ -76,3 +77,25 @@ def test_the_nearest_points_against_closed_forms():
     x = nearest(A, y, kinds["hypentropy"])
     t = np.arcsinh(x[0] / 0.1)
     np.testing.assert_allclose([x[1], x[0] + 2 * x[1]], [0.1 * np.sinh(2 * t), 1], rtol=1e-9)
+
+
+def test_an_exponent_that_too_few_alphas_show_decides_nothing():
+    excess = np.array([[0.5, 0.1, 0.05], [0.4, 0.02, 1e-12]])
+    ds = xarray.Dataset(
+        {
+            "l1_excess": (("depth", "log10_alpha"), excess),
+            "l2_excess": (("depth", "log10_alpha"), np.zeros((2, 3))),
+            "flow_distance": (("depth", "flow_log10_alpha"), np.full((2, 1), 1e-9)),
+            "flow_error_estimate": (("depth", "flow_log10_alpha"), np.full((2, 1), 1e-8)),
+        },
+        coords={"depth": [2, 3], "log10_alpha": [2.0, 0.0, -4.0], "flow_log10_alpha": [-1.0]},
+        attrs={"l1_gap": 0.0},
+    )
+    kernel_and_rich = experiments.load("kernel-and-rich")
+    assert np.isnan(kernel_and_rich.slope(ds)[3])
+    found = kernel_and_rich._outcome(ds)
+    assert found["outcome"] == "undecided"
+    assert "nan" not in found["outcome_text"]
+    # With one more that shows it, it is decided by the numbers.
+    excess[1] = [0.02, 2e-4, 2e-8]
+    assert kernel_and_rich._outcome(ds)["outcome"] == "holds"
