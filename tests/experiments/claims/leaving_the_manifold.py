@@ -129,3 +129,7 @@ def check(ds):
     assert np.all((ds.factorization_dependence >= 0) & (ds.factorization_dependence < 1e-11))
     assert float(ds.factorization_dependence_of_adam.min()) > 1e-3
     assert np.all((ds.misfit >= 0) & (ds.misfit < 1e-6))
+    # The first order of the shift in X is that in log X, at most: |dX| <= |X| |d log X|.
+    assert float((ds.distance / ds.log_distance).max()) < 1
+    # Where the trace is measured, every fit has the least trace: only the point moves.
+    assert float(np.abs(ds.trace_excess_of_alpha.sel(minimizer="not unique")).max()) < 1e-6
