@@ -1,21 +1,8 @@
 """Karush-Kuhn-Tucker conditions by NumPy, the limit by SciPy's linear program."""
 
-import importlib.util
-from pathlib import Path
-
 import numpy as np
+from along_alpha import check_along
 from scipy.optimize import linprog
-
-
-def _load(name):
-    # A claim is loaded by its path, and its neighbors are too.
-    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-check_along = _load("_along").check_along
 
 
 def check(ds):
