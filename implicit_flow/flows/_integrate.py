@@ -16,6 +16,7 @@ from .._types import Residual, Scalar
 from ..problems import Problem
 from ._base import AbstractFlow, residual
 from ._stationarity import Rest
+from ._traced_once import TracedOnce
 
 
 class Path(eqx.Module):
@@ -99,10 +100,6 @@ def integrate(
     no_dual = jnp.zeros_like(problem.targets)
     unknown_of = lambda y: flow.unknown(y[0], problem)
 
-    def field(t: Any, y: Any, args: Any) -> Any:
-        r = flow.drive(t, y[0], problem)
-        return flow.velocity(y[0], r, problem), -r
-
     def saved(t: Any, y: Any, args: Any) -> Any:
         return unknown_of(y), residual(problem, unknown_of(y)), y[1]
 
@@ -130,8 +127,9 @@ def integrate(
     def run(tolerance: Scalar, start: Any, until: Scalar) -> diffrax.Solution:
         step_rtol, step_atol = flow.tolerances(tolerance, log_alpha)
         return diffrax.diffeqsolve(
-            diffrax.ODETerm(field),
-            _with_tolerances(solver, step_rtol, step_atol, rounding),
+            # A tree and not a closure, so that `TracedOnce` knows the same step again.
+            diffrax.ODETerm(eqx.Partial(_field, flow, problem)),
+            TracedOnce.of(_with_tolerances(solver, step_rtol, step_atol, rounding), adjoint),
             t0=jnp.zeros((), dtype),
             t1=until,
             dt0=None,
@@ -196,6 +194,11 @@ def integrate(
     return Path(
         X, residual(problem, X), dual, time, kept, jax.lax.stop_gradient(error), result, stats
     )
+
+
+def _field(flow: AbstractFlow, problem: Problem, t: Any, y: Any, args: Any) -> Any:
+    r = flow.drive(t, y[0], problem)
+    return flow.velocity(y[0], r, problem), -r
 
 
 def _state_norm(y: Any) -> Scalar:

@@ -59,6 +59,7 @@ class Rest(eqx.Module):
         newton = newton and problem.num_measurements <= _FEW_MEASUREMENTS
         return cls(rtol * 1e-2, rtol * 1e-1, newton, *jax.lax.stop_gradient((steepness, size)))
 
+    @eqx.filter_jit
     def reached(
         self, flow: AbstractFlow, problem: Problem, t: Scalar, state: Any
     ) -> tuple[Bool[Array, ""], Bool[Array, ""], Bool[Array, ""]]:
