@@ -62,8 +62,13 @@ VECTOR = imf.problems.nonnegative_least_squares
     ("flow", "form", "log10_alpha"),
     [
         (flows.HadamardFlow(2), closed_forms.hadamard, -12.0),
-        (flows.HadamardFlow(3), closed_forms.hadamard, -3.0),
-        (flows.SignedHadamardFlow(2), closed_forms.signed_hadamard, -6.0),
+        pytest.param(flows.HadamardFlow(3), closed_forms.hadamard, -3.0, marks=pytest.mark.long),
+        pytest.param(
+            flows.SignedHadamardFlow(2),
+            closed_forms.signed_hadamard,
+            -6.0,
+            marks=pytest.mark.long,
+        ),
         (flows.SignedHadamardFlow(4), closed_forms.signed_hadamard, -2.0),
     ],
 )

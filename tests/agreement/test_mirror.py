@@ -49,13 +49,13 @@ def p_norm(p):
     return lambda x: np.sum(np.abs(x) ** p) ** (2 / p) / 2, slope
 
 
-@pytest.mark.parametrize("start", [ZERO, START])
+@pytest.mark.parametrize("start", [pytest.param(ZERO, marks=pytest.mark.long), START])
 @pytest.mark.parametrize(
     ("potential", "formulas"),
     [
         (Quadratic(), (lambda x: x @ x / 2, lambda x: x)),
         (Hypentropy(0.05), hypentropy(0.05)),
-        (PNorm(1.5), p_norm(1.5)),
+        pytest.param(PNorm(1.5), p_norm(1.5), marks=pytest.mark.long),
         (PNorm(4), p_norm(4)),
     ],
 )
@@ -109,6 +109,7 @@ def test_limit_and_certificate():
     assert float(alone.error_estimate) < 1e-6
 
 
+@pytest.mark.long
 def test_other_losses_end_at_the_same_point():
     # The dual stays in the same affine space whatever the residual is.
     huber = imf.Problem(PROBLEM.measurement, TARGETS, imf.losses.Huber(0.3))

@@ -83,6 +83,7 @@ def flow_of(name):
     return flows.MirrorFlow(POTENTIALS[name][0])
 
 
+@pytest.mark.long
 def test_it_differentiates():
     flow, targets = flow_of("hypentropy"), jnp.asarray(VALUES)
 
@@ -134,7 +135,7 @@ def test_float32_and_it_names_its_potential():
 
 
 @pytest.mark.parametrize("scale", [1e-8, 1e8])
-@pytest.mark.parametrize("name", ["quadratic", "p = 1.4"])
+@pytest.mark.parametrize("name", ["quadratic", pytest.param("p = 1.4", marks=pytest.mark.long)])
 def test_the_accuracy_does_not_depend_on_the_scale(name, scale):
     one = imf.simulate(problem_of(VALUES), flow_of(name)).x
     scaled = imf.simulate(problem_of(scale * VALUES), flow_of(name)).x

@@ -36,9 +36,14 @@ def run(name, text):
 
 PAGES = ["README.md", *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md")))]
 PAGES = [page for page in PAGES if any(blocks((ROOT / page).read_text("utf-8")))]
+# What newcomers read, and the abstract classes. The others run among the long tests.
+FIRST = {"README.md", "docs/quick_start.md", "docs/sharp_bits.md", "docs/write_your_own.md"}
 
 
-@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize(
+    "page",
+    [page if page in FIRST else pytest.param(page, marks=pytest.mark.long) for page in PAGES],
+)
 def test_page(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     run(page, (ROOT / page).read_text("utf-8"))

@@ -58,7 +58,7 @@ def test_path_agrees_with_scipy_and_its_error_is_honest(name):
     assert sol.duals.shape == (3, 2)
 
 
-@pytest.mark.parametrize("depth", [2, 3])
+@pytest.mark.parametrize("depth", [2, pytest.param(3, marks=pytest.mark.long)])
 def test_a_deep_product_comes_to_rest_where_its_end_is_known(depth):
     # As many measurements as X has entries: the planted matrix of rank 2 is the only end. It is
     # approached like a power of t, by an X that small eigenvalues make wait at first, and that
@@ -263,6 +263,7 @@ def test_max_steps_is_a_result_and_an_exception_at_the_door():
         imf.simulate(problem, alpha=1e-3, solver=diffrax.Tsit5(), max_steps=5)
 
 
+@pytest.mark.long
 def test_rounding_that_acts_like_a_larger_alpha_is_not_silent():
     # A completion whose limit is reached only at extreme alpha: explicit steps lose the small
     # directions, and the estimate has to show it.

@@ -218,7 +218,8 @@ def _rows_of(frame, spectra, targets, log10_alpha):
     return U @ U.T
 
 
-@pytest.mark.parametrize("columns", [2, pytest.param(6, marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("columns", [2, 6])
 def test_commuting_measurements_from_a_start_that_they_do_not_know(columns):
     """Small rows are seen in X long before they are in the residual, and must not feel large ones.
 

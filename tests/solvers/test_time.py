@@ -71,6 +71,7 @@ def test_log_eigenvalues_far_below_floats():
     np.testing.assert_allclose(sol.log_eigenvalues, exact, rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.long
 def test_the_norm_that_grows_without_bound_for_a_million_times_its_scale():
     """The 2x2 completion of the trap: det X > 0 by 16,000 orders of e, and X11 to 1e-4.
 
