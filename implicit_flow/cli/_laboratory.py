@@ -10,10 +10,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 import typer
 
@@ -24,6 +24,10 @@ from ._laboratory_page import NOT_RUN, WAITING, Result, page, symbol
 from ._report import check_extras
 
 
+if TYPE_CHECKING:
+    from ..sweeps._interrupt import Interruption
+
+
 PAGE = "index.html"
 SUMMARY = "index.json"
 LOGS = "logs"
@@ -31,6 +35,8 @@ LOGS = "logs"
 _FILES = ("outcome.json", "table.csv", "figure.png", "data.nc")
 # Seconds that a process has to end by itself before it is killed.
 _PATIENCE = 5.0
+# Seconds between two looks at whether the user wants to stop.
+_TICK = 0.05
 _TABLE_ROWS = 8
 FAILED_TO_RUN = 1
 
@@ -62,6 +68,9 @@ def run_all(course: Course, names: Sequence[str] | None = None) -> None:
         SystemExit: with 1, when all is written, if an experiment failed to run; with 130 after an
             interruption.
     """
+    # Not an exception out of the handler: it could strike while a lock of the pool is held.
+    from ..sweeps._interrupt import counted_interrupts
+
     names = tuple(experiments.names() if names is None else names)
     jobs = _default_jobs() if course.jobs is None else course.jobs
     _checks.at_least(jobs, "--jobs", 1)
@@ -75,26 +84,26 @@ def run_all(course: Course, names: Sequence[str] | None = None) -> None:
 
     write()
     pool = ThreadPoolExecutor(min(jobs, len(names)))
-    futures: list[Future[Result]] = []
     try:
-        with _sigterm_is_an_interrupt():
-            # One by one: an interruption amid them must know those that started.
-            for name in names:
-                futures.append(pool.submit(_run_one, name, course, running))
-            for number, future in enumerate(as_completed(futures), start=1):
-                result = future.result()
-                results[result.name] = result
+        with _sigterm_is_an_interrupt(), counted_interrupts() as heard:
+            pending = {pool.submit(_run_one, name, course, running) for name in names}
+            while pending and not heard.times:
+                done, pending = wait(pending, _TICK, return_when=FIRST_COMPLETED)
+                for result in (future.result() for future in done):
+                    results[result.name] = result
+                    write()
+                    if not course.quiet:
+                        ended = sum(r.outcome != WAITING for r in results.values())
+                        typer.echo(f"{ended:>3}/{len(names)}  {_line(result)}", err=True)
+            if pending:
+                pool.shutdown(wait=False, cancel_futures=True)
+                _end(pending, running, heard)
                 write()
-                if not course.quiet:
-                    typer.echo(f"{number:>3}/{len(names)}  {_line(result)}", err=True)
-    except KeyboardInterrupt:
-        pool.shutdown(wait=False, cancel_futures=True)
-        _end(futures, running)
-        write()
-        typer.echo(f"Interrupted. What was done is in {course.out / PAGE}", err=True)
-        raise SystemExit(130) from None
     finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+        pool.shutdown(cancel_futures=True)
+    if pending:
+        typer.echo(f"Interrupted. What was done is in {course.out / PAGE}", err=True)
+        raise SystemExit(130)
     counts = _counts(results.values())
     typer.echo(", ".join(f"{count} {words}" for words, count in counts.items()) + ".")
     typer.echo(f"Results: {course.out / PAGE}")
@@ -105,13 +114,16 @@ def run_all(course: Course, names: Sequence[str] | None = None) -> None:
         raise SystemExit(FAILED_TO_RUN)
 
 
-def _end(futures: list[Future[Result]], running: set[subprocess.Popen[bytes]]) -> None:
+def _end(
+    pending: set[Future[Result]], running: set[subprocess.Popen[bytes]], heard: "Interruption"
+) -> None:
     """End every process, also one that is only just starting, or that does not listen."""
     begin = time.monotonic()
-    while not all(future.done() for future in futures):
+    while not all(future.done() for future in pending):
+        patient = time.monotonic() - begin < _PATIENCE and heard.times == 1
         for process in list(running):
-            process.terminate() if time.monotonic() - begin < _PATIENCE else process.kill()
-        time.sleep(0.05)
+            process.terminate() if patient else process.kill()
+        time.sleep(_TICK)
 
 
 def _default_jobs() -> int:

@@ -100,6 +100,7 @@ def test_it_differentiates():
     np.testing.assert_allclose(jacobian, exact, rtol=1e-6, atol=1e-7)
 
 
+@pytest.mark.long
 def test_beta_is_traced():
     def x_of(beta):
         x = imf.simulate(

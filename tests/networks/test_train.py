@@ -142,6 +142,7 @@ def run(folder, *, wait=True):
     return process
 
 
+@pytest.mark.long
 def test_killed_command_goes_on_with_the_same_numbers(tmp_path):
     run(tmp_path / "whole")
     process = run(tmp_path / "killed", wait=False)

@@ -140,6 +140,7 @@ def test_an_alpha_too_small_for_a_plain_factor_is_refused_or_reported():
     assert error <= np.sqrt(3) * float(sol.error_estimate)
 
 
+@pytest.mark.long
 def test_the_path_and_both_of_its_derivatives_are_those_of_the_closed_form():
     problem = observed()
     weights = jnp.asarray(np.random.default_rng(0).normal(size=(3, 3)))

@@ -227,6 +227,7 @@ def test_processes_meet_as_told_or_as_slurm_tells(study, monkeypatch):
     assert met == []
 
 
+@pytest.mark.long
 def test_two_processes_on_one_machine_share_a_study(study):
     """The two commands of the page on sweeps, against one process that does it all."""
     with socket.socket() as probe:
