@@ -55,6 +55,11 @@ class Found(NamedTuple):
 _SEARCH = 2e-6
 # Of the squared discrepancy: a distance of 1e-7 is below what is asked for.
 _GOAL = 1e-14
+# Size of the random first steerings. Ones that turn X a lot find their way: for n = 4 and 5, three
+# pairs each, 3 met all targets in 390 steps at most, 0.8 all but one in 186 to 1000.
+_START = 3.0
+# Share of the largest eigenvalue at which the smallest of the next target is held, each time.
+_STAGE = 1e-2
 
 
 def search(
@@ -76,7 +81,8 @@ def search(
     Args:
         cases: what to reach.
         frequencies: of the steering.
-        max_iterations: of BFGS, from each start.
+        max_iterations: of BFGS, from each start and to each of the targets on the way to a target
+            that is nearly singular.
         most_starts: random steerings to try.
         key: of the random steerings.
         say: called with lines of progress.
@@ -87,21 +93,51 @@ def search(
     size = max(case.target.shape[0] for case in cases)
     found = []
     for case in cases:
-        stack, target = padded(case, size)
         best: Found | None = None
         for number in range(most_starts):
             key, draw = jax.random.split(key)
-            start = 0.8 * jax.random.normal(draw, (2 * frequencies + 1, 2))
-            end, value, steps = _minimize(stack, target, start, max_iterations)
-            value = float(value)
+            coefficients = _START * jax.random.normal(draw, (2 * frequencies + 1, 2))
+            steps, value, met = 0, jnp.inf, False
+            for waypoint in _waypoints(case.target):
+                stack, target = padded(Case(case.stack, waypoint), size)
+                coefficients, value, more = _minimize(stack, target, coefficients, max_iterations)
+                steps, met = steps + int(more), float(value) < _GOAL
+                if not met:
+                    break
+            value = float(value) if met else discrepancy_of(case, np.asarray(coefficients))
             if best is None or value < best.discrepancy:
-                best = Found(np.asarray(end), value, int(steps), number + 1)
-            if value < _GOAL or not is_generic(case):
+                best = Found(np.asarray(coefficients), value, steps, number + 1)
+            if met or not is_generic(case):
                 break
         assert best is not None
         say(f"n = {case.target.shape[0]}: J = {best.discrepancy:.1e} in {best.steps} steps")
         found.append(best)
     return found
+
+
+def _waypoints(target: np.ndarray) -> list[np.ndarray]:
+    """Targets of growing condition number, each in reach of a descent from the one before."""
+    values, vectors = np.linalg.eigh(target)
+    floor, points = values[-1], []
+    while not points or floor > values[0]:
+        floor *= _STAGE
+        points.append(vectors * np.maximum(values, floor) @ vectors.T)
+    return points
+
+
+def discrepancy_of(case: Case, coefficients: np.ndarray) -> float:
+    """J at the end of a steering, by SciPy.
+
+    Args:
+        case: what was to be reached.
+        coefficients: of the steering.
+
+    Returns:
+        What `search` makes small.
+    """
+    X = follow(case, coefficients, np.array([0.0, 1.0]))[-1]
+    D = X - case.target
+    return float(np.trace(np.linalg.solve(case.target, D) @ np.linalg.solve(X, D)))
 
 
 def follow(case: Case, coefficients: np.ndarray, times: np.ndarray) -> np.ndarray:

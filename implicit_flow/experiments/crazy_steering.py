@@ -34,9 +34,9 @@ SOURCE = (
 )
 
 SETTINGS: dict[str, dict[str, Any]] = {
-    "tiny": {"dims": (2, 3), "frequencies": 6, "max_iterations": 400, "most_starts": 2},
-    "quick": {"dims": (2, 3, 4, 5), "frequencies": 16, "max_iterations": 1500, "most_starts": 2},
-    "full": {"dims": (2, 3, 4, 5, 6), "frequencies": 24, "max_iterations": 6000, "most_starts": 4},
+    "tiny": {"dims": (2, 3), "frequencies": 6, "max_iterations": 400, "most_starts": 4},
+    "quick": {"dims": (2, 3, 4, 5), "frequencies": 16, "max_iterations": 600, "most_starts": 4},
+    "full": {"dims": (2, 3, 4, 5, 6), "frequencies": 24, "max_iterations": 2000, "most_starts": 8},
 }
 # How close a target is to be met, relative, Frobenius.
 _ASKED = 1e-6
@@ -60,7 +60,8 @@ def run(
         seed: of matrices, targets and first steerings.
         dims: sizes n, each 2 at least.
         frequencies: of the steering, a Fourier polynomial.
-        max_iterations: of BFGS, from each first steering.
+        max_iterations: of BFGS, from each first steering, and on the way to a singular target for
+            each of the targets in between.
         most_starts: first steerings to try where a target is not met.
         say: called with lines of progress.
 

@@ -1,21 +1,24 @@
 """What a steering reaches, by products of exponentials; what a commuting pair cannot, by a norm."""
 
+import itertools
+
 import numpy as np
 from scipy.linalg import expm
 
 
 def reached(stack, coefficients):
-    """X at t = 1 by the exponential midpoint rule, extrapolated twice."""
-    count = (len(coefficients) - 1) // 2
+    """X at t = 1 by the exponential midpoint rule, extrapolated twice: of order 6."""
+    frequencies = np.arange(1, (len(coefficients) + 1) // 2)
     ends = []
-    for number in (2000, 4000):
+    for number in (2000, 4000, 8000):
         U, h = np.eye(stack.shape[1]), 1 / number
-        for t in (np.arange(number) + 0.5) * h:
-            phases = 2 * np.pi * np.arange(1, count + 1) * t
-            r = np.concatenate([[1.0], np.cos(phases), np.sin(phases)]) @ coefficients
-            U = expm(-h * np.tensordot(r, stack, 1)) @ U
+        phases = 2 * np.pi * (np.arange(number)[:, None] + 0.5) * h * frequencies
+        waves = np.concatenate([np.ones((number, 1)), np.cos(phases), np.sin(phases)], 1)
+        for step in expm(-h * np.tensordot(waves @ coefficients, stack, 1)):
+            U = step @ U
         ends.append(U @ U.T)
-    return (4 * ends[1] - ends[0]) / 3
+    fourth = [(4 * fine - coarse) / 3 for coarse, fine in itertools.pairwise(ends)]
+    return (16 * fourth[1] - fourth[0]) / 15
 
 
 def bracket_rank(stack):
@@ -38,7 +41,6 @@ def check(ds):
         if n <= 3:
             X = reached(stack, ds.coefficients.values[case])
             found = np.linalg.norm(X - target) / np.linalg.norm(target)
-            # The midpoint rule, extrapolated, is of order 4: below 1e-7 with 4000 steps.
             assert abs(found - distance) < 1e-7
             dimension = n * n if pair != "commuting pair" else 2
             assert bracket_rank(stack) == dimension == int(ds.lie_dimension[case])

@@ -124,7 +124,7 @@ def check(ds):
     # log(1 - 2hg) against 2 log(1 - hg): twice the distance to first order.
     np.testing.assert_allclose(by_update[1] / by_update[0], 2, rtol=2 * float(ds.step[0]))
     # Exponential steps stay: what is seen is rounding.
-    assert np.all((by_update[2] >= 0) & (by_update[2] < 1e-6))
+    assert np.all((by_update[2] >= 0) & (by_update[2] < 1e-4 * by_update[0]))
     # Left multiplication does not see an orthogonal matrix on the right; rounding adds up.
     assert np.all((ds.factorization_dependence >= 0) & (ds.factorization_dependence < 1e-11))
     assert float(ds.factorization_dependence_of_adam.min()) > 1e-3

@@ -27,6 +27,9 @@ def check(ds):
             np.testing.assert_allclose(ratio, 1, atol=0.1)
     check_tie(ds.sel(instance="tie"))
     check_misfit(ds)
+    if "depth" in ds.dims:
+        assert np.all(ds.deep_distance_to_closed_form <= ds.deep_error_estimate + 1e-11)
+        np.testing.assert_allclose(ds.deep_exponent, 1, atol=0.01)
 
 
 def check_entropic(B, y, d, x, log10_alpha):
