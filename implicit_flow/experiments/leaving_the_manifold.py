@@ -281,8 +281,8 @@ def _outcome(ds: "xarray.Dataset") -> dict[str, str]:
         and tied[-1] > tied[0]
     )
     misfit = float(ds.misfit.max())
-    # What an exponential step leaves has to be told from what another step does.
-    told = rounding < 0.01 * float(ds.log_distance_by_update[0].min())
+    # What may be rounding of exponential steps has to be small beside what other steps do.
+    told = exponential < 1e-3 * float(ds.log_distance_by_update[0].min()) or exponential > rounding
     decided = misfit < 1e-6 and float(np.max(seen)) < 0.5 and told and (small or falls)
     outcome = "undecided" if not decided else "holds" if right else "fails"
     constants = (f"{x:.3f} (momentum {b:g})" for x, b in zip(extrapolated, _MOMENTA, strict=True))
