@@ -20,6 +20,7 @@ def sizes(
     given: Mapping[str, Any],
     *,
     least: Mapping[str, float | int] | None = None,
+    most: Mapping[str, float | int] | None = None,
     seed: Any = 0,
 ) -> dict[str, Any]:
     """Merge the sizes of a setting with those that were given.
@@ -30,14 +31,15 @@ def sizes(
         given: name -> value, None where the setting decides. A value must be of the kind that the
             setting has: an integer, a number, a word, or several of them.
         least: name -> the smallest value that an entry may have.
+        most: name -> the largest.
         seed: of the run.
 
     Returns:
         Name -> value; tuples where the setting has tuples.
 
     Raises:
-        ValueError: an unknown setting, a value of another kind, one that is too small or beyond
-            any machine, or a seed that is none.
+        ValueError: an unknown setting, a value of another kind, one that is too small, too large
+            or beyond any machine, or a seed that is none.
 
     Example:
         >>> from implicit_flow.experiments._sizes import sizes
@@ -55,13 +57,15 @@ def sizes(
         if value is not None:
             known = [own[name] for own in settings.values() if own.get(name) is not None]
             chosen[name] = _of_kind(value, name, _sample(known)) if known else value
-    for name, bound in (least or {}).items():
-        value = chosen.get(name)
-        entries = value if isinstance(value, list | tuple) else [] if value is None else [value]
-        for entry in entries:
-            if not entry >= bound:
-                holds = "hold" if isinstance(value, list | tuple) else "be"
-                _checks.refuse(name, f"{holds} at least {bound:g}", f"is {reprlib.repr(value)}")
+    for bounds, words, sign in ((least or {}, "at least", 1), (most or {}, "at most", -1)):
+        for name, bound in bounds.items():
+            value = chosen.get(name)
+            if value is None:
+                continue
+            several = isinstance(value, list | tuple)
+            if not all(sign * x >= sign * bound for x in (value if several else (value,))):
+                must = f"{'hold' if several else 'be'} {words} {bound:g}"
+                _checks.refuse(name, must, f"is {reprlib.repr(value)}")
     return chosen
 
 

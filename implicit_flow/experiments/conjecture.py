@@ -100,7 +100,7 @@ def run(
     rank: int | None = None,
     num_measurements: int | None = None,
     num_instances: int | None = None,
-    log10_alphas: Sequence[float] | None = None,
+    log10_alphas: Sequence[float | int] | None = None,
     recovery_dim: int | None = None,
     say: Callable[[str], None] = lambda line: None,
 ) -> "xarray.Dataset":

@@ -114,14 +114,18 @@ def run(
         "log10_alphas": log10_alphas,
         "flow_log10_alphas": flow_log10_alphas,
     }
-    least = {"dim": 2, "num_measurements": 1, "sparsity": 1, "depths": 2}
-    size = sizes(SETTINGS, setting, given, least=least, seed=seed)
+    least: dict[str, float | int] = {"dim": 2, "num_measurements": 1, "sparsity": 1, "depths": 2}
+    # Ends of what floats hold: potentials are squares, quotients and powers of alpha.
+    ladders = ("log10_alphas", "flow_log10_alphas")
+    least |= dict.fromkeys(ladders, -100)
+    most: dict[str, float | int] = dict.fromkeys(ladders, 10)
+    size = sizes(SETTINGS, setting, given, least=least, most=most, seed=seed)
     n, m, k = size["dim"], size["num_measurements"], size["sparsity"]
     if m >= n:
         _checks.refuse("num_measurements", f"be below dim = {n}", f"is {m}")
     if k > m:
         _checks.refuse("sparsity", f"be at most num_measurements = {m}", f"is {k}")
-    for name in ("log10_alphas", "flow_log10_alphas"):
+    for name in ladders:
         if np.any(np.diff(size[name]) >= 0):
             _checks.refuse(name, "decrease strictly", f"is {size[name]}")
     if not set(size["flow_depths"]) <= set(size["depths"]):

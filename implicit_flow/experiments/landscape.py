@@ -242,7 +242,7 @@ def _outcome(ds: "xarray.Dataset") -> dict[str, str]:
     }
     slow = [
         growth["dim"][0] - 2 * growth["dim"][1] > 0.5,
-        not abs(growth["condition"][0] - 1) < 0.5 + 2 * growth["condition"][1],
+        abs(growth["condition"][0] - 1) >= 0.5 + 2 * growth["condition"][1],
     ]
     failed = [name for name, bad in wrong.items() if bad]
     if any(slow):

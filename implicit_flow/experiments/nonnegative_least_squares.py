@@ -83,7 +83,7 @@ def run(
     dim: int | None = None,
     num_measurements: int | None = None,
     num_instances: int | None = None,
-    log10_alphas: Sequence[float] | None = None,
+    log10_alphas: Sequence[float | int] | None = None,
     num_times: int | None = None,
     depths: Sequence[int] | None = None,
 ) -> "xarray.Dataset":

@@ -57,7 +57,8 @@ def run(
     import xarray
 
     given = {"width": width, "log10_factors": log10_factors}
-    size = sizes(SETTINGS, setting, given, least={"width": 1}, seed=seed)
+    least, most = {"width": 1, "log10_factors": -50}, {"log10_factors": 50}
+    size = sizes(SETTINGS, setting, given, least=least, most=most, seed=seed)
     start, draw = jax.random.split(jax.random.key(seed))
     network = MLP((64, size["width"], size["width"], 10), key=start)
     inputs = jax.random.normal(draw, (100, 64))

@@ -65,7 +65,7 @@ def run(
     width: int | None = None,
     num_steps: int | None = None,
     exponents: Sequence[float | int] | None = None,
-    dropouts: Sequence[float] | None = None,
+    dropouts: Sequence[float | int] | None = None,
     limit: int | None = None,
     say: Callable[[str], None] = lambda line: None,
 ) -> "xarray.Dataset":
@@ -99,8 +99,8 @@ def run(
         "dropouts": dropouts,
         "limit": limit,
     }
-    counts = {"width": 1, "num_steps": 1, "limit": 10}
-    size = sizes(SETTINGS, setting, given, least=counts, seed=seed)
+    least = {"width": 1, "num_steps": 1, "limit": 10, "exponents": -12}
+    size = sizes(SETTINGS, setting, given, least=least, most={"exponents": 12}, seed=seed)
     for dropout in size["dropouts"]:
         _checks.between(dropout, "dropouts", 0, 1)
     size["dropouts"] = tuple(float(dropout) for dropout in size["dropouts"])

@@ -116,7 +116,8 @@ def run(
         "length": length,
     }
     counts = ("width", "num_steps", "seeds", "length")
-    size = sizes(SETTINGS, setting, given, least=dict.fromkeys(counts, 1), seed=seed)
+    least = dict.fromkeys(counts, 1) | {"exponents": -12}
+    size = sizes(SETTINGS, setting, given, least=least, most={"exponents": 12}, seed=seed)
     _checks.instance(use_bias, "use_bias", bool)
     size["use_bias"] = use_bias
     steps, numbers = size["num_steps"], range(seed, seed + size["seeds"])

@@ -127,7 +127,7 @@ def run(
         "trials": trials,
         "num_steps": num_steps,
     }
-    chosen = sizes(SETTINGS, setting, given, seed=seed)
+    chosen = sizes(SETTINGS, setting, given, most={"ratios": 100}, seed=seed)
     _check(chosen)
     _checks.between(log10_alpha, "log10_alpha", -3000, 1)
     n, methods = chosen["dim"], chosen["methods"]

@@ -76,7 +76,7 @@ def run(
     setting: str = "quick",
     seed: int = 0,
     dim: int | None = None,
-    log10_alphas: Sequence[float] | None = None,
+    log10_alphas: Sequence[float | int] | None = None,
     num_times: int | None = None,
     engine: str | None = None,
 ) -> "xarray.Dataset":

@@ -80,9 +80,9 @@ def run(
     setting: str = "quick",
     seed: int = 0,
     dim: int | None = None,
-    angles: Sequence[float] | None = None,
+    angles: Sequence[float | int] | None = None,
     num_instances: int | None = None,
-    log10_alphas: Sequence[float] | None = None,
+    log10_alphas: Sequence[float | int] | None = None,
     engine: str | None = None,
     say: Callable[[str], None] = lambda line: None,
 ) -> "xarray.Dataset":

@@ -40,13 +40,14 @@ def test_one_value_where_several_are_taken():
         ({"ranks": ()}, "`ranks` must hold at least one value"),
         ({"alphas": (float("nan"),)}, "`alphas` must be a finite number"),
         ({"scale": "big"}, "`scale` must be a finite number"),
+        ({"scale": 11}, "`scale` must be at most 10, but is 11"),
         ({"word": 3}, "`word` must be a word"),
         ({"on": 1}, "`on` must be True or False"),
     ],
 )
 def test_refusals(given, said):
     with pytest.raises(ValueError, match=said):
-        sizes(SETTINGS, "tiny", given, least={"dim": 1, "ranks": 1})
+        sizes(SETTINGS, "tiny", given, least={"dim": 1, "ranks": 1}, most={"scale": 10})
 
 
 def test_an_unknown_setting_offers_the_nearest():
