@@ -16,22 +16,17 @@ from ._alpha import log_scale
 from ._congruence import by_congruence
 from ._results import RESULTS, select
 from ._solution import Solution
+from ._solver_choice import CONGRUENCES, engine_for, smallest_log_size
 from ._types import RealLike, Scalar
-from .flows import AbstractFlow, FactorFlow, MatrixFlow, MirrorFlow, Path, integrate
+from .flows import AbstractFlow, FactorFlow, MirrorFlow, Path, integrate
 from .problems import Problem
 from .solvers import ResidualRadau, RungeKuttaChebyshev
 
 
-# (n, m). Above the first the eigendecompositions of `ResidualRadau`, n x n and m x m, cost more
-# than all the evaluations of an explicit method, above the second they are out of reach; see
-# docs/engine.md and benchmarks/results/size.json.
-_LARGE = (200, 2000)
-_HUGE = (500, 5000)
 # Of stock solvers. An implicit step costs some hundred explicit ones, and on a problem that it
 # carries at all such a method has been seen to need a thousand at most.
 _MAX_STEPS = 100_000
 _MAX_IMPLICIT_STEPS = 10_000
-_CONGRUENCES = (ResidualRadau, RungeKuttaChebyshev)
 
 
 def simulate(
@@ -117,7 +112,7 @@ def simulate(
     log_alpha, valid = _scale(flow, alpha, log10_alpha, dtype)
     if max_steps is not None:
         _checks.at_least(max_steps, "max_steps", 1)
-    engine = _engine(flow, solver, problem, log_alpha, to_rest=t1 is None)
+    engine = engine_for(flow, solver, problem, log_alpha, to_rest=t1 is None)
 
     # Call one engine.
     common: dict[str, Any] = {
@@ -128,7 +123,7 @@ def simulate(
         "save_ts": save_ts,
         "max_steps": max_steps,
     }
-    if isinstance(engine, _CONGRUENCES):
+    if isinstance(engine, CONGRUENCES):
         if adjoint is not None:
             _checks.refuse(
                 "adjoint",
@@ -152,43 +147,6 @@ def simulate(
     # Wrap.
     sol = _wrap(problem, flow, path, spectrum, log_alpha, save_ts, engine, init, valid)
     return sol.raise_if_failed() if throw else sol
-
-
-def _engine(
-    flow: AbstractFlow, solver: Any, problem: Problem, log_alpha: Scalar, *, to_rest: bool
-) -> diffrax.AbstractSolver | ResidualRadau | RungeKuttaChebyshev:
-    """The solver to use: the one given, or the flow's own at this size."""
-    congruence = isinstance(flow, FactorFlow | MatrixFlow)
-    if solver is None:
-        if not congruence:
-            return flow.solver_for(problem, to_rest=to_rest)
-        return RungeKuttaChebyshev() if _explicit(problem, log_alpha) else ResidualRadau()
-    kinds = (diffrax.AbstractSolver, *_CONGRUENCES)
-    _checks.instance(solver, "solver", kinds)
-    if isinstance(solver, _CONGRUENCES) and not congruence:
-        _checks.refuse(
-            "solver",
-            f"be a Diffrax solver for {type(flow).__name__}",
-            f"is {type(solver).__name__}, which integrates congruences (FactorFlow, MatrixFlow)",
-            f"Leave it out: the default here is {type(flow.solver).__name__}.",
-        )
-    return solver
-
-
-def _explicit(problem: Problem, log_alpha: Scalar) -> bool:
-    """Whether a problem is too large for `ResidualRadau`, and not too far down in alpha without."""
-    size = (problem.dim, problem.num_measurements)
-
-    def beyond(bounds: tuple[int, int]) -> bool:
-        return size[0] > bounds[0] or size[1] > bounds[1]
-
-    known = _checks.concrete(log_alpha)
-    dtype = problem.measurement.dtype
-    if beyond(_HUGE):
-        return known is None or float(known) >= 2 * _smallest_log_size(dtype)
-    # Directions below rounding of X are lost to a factor that is stored plainly.
-    visible = known is not None and float(known) >= math.log(float(jnp.finfo(dtype).eps))
-    return beyond(_LARGE) and visible
 
 
 def tolerance(rtol: Any, dtype: Any) -> float:
@@ -286,7 +244,7 @@ def _check_representable(
     if known is None or not flow.needs_alpha:
         return
     state = flow.log_size_of_start(float(known))
-    if state < _smallest_log_size(dtype):
+    if state < smallest_log_size(dtype):
         _checks.refuse(
             "log10_alpha",
             f"leave the state of {type(flow).__name__} representable in {jnp.dtype(dtype).name} "
@@ -294,11 +252,6 @@ def _check_representable(
             f"is {float(known) / math.log(10):.6g}",
             "Use FactorFlow with ResidualRadau, which has no such limit.",
         )
-
-
-def _smallest_log_size(dtype: Any) -> float:
-    """Log of the smallest state that still has all its digits."""
-    return math.log(float(jnp.finfo(dtype).tiny)) - math.log(float(jnp.finfo(dtype).eps))
 
 
 def _wrap(

@@ -16,7 +16,7 @@ from .._types import Residual, Scalar
 from ..problems import Problem
 from ._base import AbstractFlow, residual
 from ._stationarity import Rest
-from ._traced_once import TracedOnce
+from ._traced_once import TracedOnce, innermost
 
 
 class Path(eqx.Module):
@@ -227,7 +227,7 @@ def _with_tolerances(
     # Stages are slopes, and large ones on a fast clock: below their rounding nothing converges.
     floor = jax.tree.map(lambda tolerance: jnp.maximum(tolerance, rounding), tenth[1])
     finder = optx.Chord(rtol=tenth[0], atol=floor, norm=_rms)
-    return eqx.tree_at(lambda s: s.root_finder, solver, finder)
+    return eqx.tree_at(lambda s: innermost(s).root_finder, solver, finder)
 
 
 def _distance(X: Array, Y: Array) -> Scalar:

@@ -31,11 +31,12 @@ class TracedOnce(diffrax.AbstractWrappedSolver):
         Returns:
             The wrapped solver.
         """
-        if isinstance(solver, diffrax.AbstractRungeKutta) and solver.scan_kind is None:
+        inner: Any = innermost(solver)
+        if isinstance(inner, diffrax.AbstractRungeKutta) and inner.scan_kind is None:
             # As Diffrax does, which cannot see through the wrapping.
             kinds = {diffrax.ForwardMode: "lax", diffrax.DirectAdjoint: "bounded"}
             solver = eqx.tree_at(
-                lambda s: s.scan_kind,
+                lambda s: innermost(s).scan_kind,
                 solver,
                 kinds.get(type(adjoint), "checkpointed"),
                 is_leaf=lambda leaf: leaf is None,
@@ -45,12 +46,12 @@ class TracedOnce(diffrax.AbstractWrappedSolver):
     @property
     def root_finder(self) -> Any:
         """That of an implicit solver."""
-        return getattr(self.solver, "root_finder")  # noqa: B009
+        return innermost(self.solver).root_finder
 
     @property
     def scan_kind(self) -> Any:
         """Of the solver that is wrapped; none of its own, which Diffrax would replace."""
-        return getattr(self.solver, "scan_kind", "checkpointed")
+        return getattr(innermost(self.solver), "scan_kind", "checkpointed")
 
     @property
     def term_structure(self) -> Any:  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -92,6 +93,20 @@ class TracedOnce(diffrax.AbstractWrappedSolver):
     def func(self, terms: Any, t0: Any, y0: Any, args: Any) -> Any:
         """That of the solver."""
         return self.solver.func(terms, t0, y0, args)
+
+
+def innermost(solver: diffrax.AbstractSolver) -> Any:
+    """The solver within all wrappers, which has the options: of `HalfSolver(Tsit5())`, `Tsit5()`.
+
+    Args:
+        solver: wrapped or not.
+
+    Returns:
+        The solver that is no wrapper.
+    """
+    while isinstance(solver, diffrax.AbstractWrappedSolver):
+        solver = solver.solver
+    return solver
 
 
 @eqx.filter_jit

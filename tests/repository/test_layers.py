@@ -25,6 +25,7 @@ FLOORS = {
     "_descend": 4,
     "_simulate": 4,
     "_solution": 4,
+    "_solver_choice": 4,
     "_limit": 5,
     "plotting": 5,
     "__main__": 6,

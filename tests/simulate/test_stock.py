@@ -263,6 +263,53 @@ def test_max_steps_is_a_result_and_an_exception_at_the_door():
         imf.simulate(problem, alpha=1e-3, solver=diffrax.Tsit5(), max_steps=5)
 
 
+@pytest.mark.parametrize(
+    ("solver", "lacks"),
+    [
+        (diffrax.Euler(), "does not estimate the error of its steps"),
+        (diffrax.KenCarp4(), "takes several terms or noise"),
+        (diffrax.SemiImplicitEuler(), "takes several terms or noise"),
+    ],
+)
+def test_solvers_that_cannot_are_refused(solver, lacks):
+    with pytest.raises(ValueError, match=f"`solver` must be an adaptive solver .* {lacks}"):
+        imf.simulate(vector_problem(), flows.HadamardFlow(), alpha=1e-3, solver=solver)
+
+
+def test_a_solver_within_another_has_its_options():
+    # Its root finder gets tolerances, and its loops over stages the kind that forward mode needs.
+    problem = vector_problem()
+
+    def x_of(log10_alpha):
+        x = imf.simulate(
+            problem,
+            flows.HadamardFlow(),
+            log10_alpha=log10_alpha,
+            solver=diffrax.HalfSolver(diffrax.Kvaerno3()),
+            adjoint=diffrax.ForwardMode(),
+        ).x
+        return x, x
+
+    derivative, x = jax.jacfwd(x_of, has_aux=True)(jnp.array(-2.0))
+    exact = lambda at: jnp.diagonal(imf.closed_forms.hadamard(problem, log10_alpha=at))
+    np.testing.assert_allclose(x, exact(-2.0), rtol=1e-6)
+    np.testing.assert_allclose(
+        derivative, (exact(-1.999) - exact(-2.001)) / 2e-3, rtol=1e-4, atol=1e-6
+    )
+
+
+def test_the_step_of_a_solver_is_traced_once():
+    traced = []
+
+    class Watched(diffrax.Bosh3):
+        def step(self, *args):
+            traced.append(1)
+            return super().step(*args)
+
+    imf.simulate(vector_problem(), flows.HadamardFlow(), alpha=1e-2, solver=Watched())
+    assert len(traced) == 1
+
+
 @pytest.mark.long
 def test_rounding_that_acts_like_a_larger_alpha_is_not_silent():
     # A completion whose limit is reached only at extreme alpha: explicit steps lose the small
