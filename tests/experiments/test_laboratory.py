@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -18,6 +19,7 @@ import pytest
 from implicit_flow import experiments
 from implicit_flow.cli import _laboratory as laboratory
 from implicit_flow.cli._laboratory_page import NOT_RUN, Result, page
+from implicit_flow.sweeps._interrupt import Interruption
 
 
 ROOT = Path(__file__).parents[2]
@@ -156,6 +158,20 @@ def test_an_interruption_ends_the_processes_and_leaves_a_page(tmp_path):
     assert started.returncode == 130, said
     assert "Interrupted" in said
     assert "not run yet" in (out / "index.html").read_text("utf-8")
+
+
+@pytest.mark.parametrize(("times", "patience"), [(2, 60.0), (1, 0.1)])
+def test_a_process_that_does_not_listen_is_killed(times, patience, monkeypatch):
+    """After its time, or at once when the user asks again."""
+    monkeypatch.setattr(laboratory, "_PATIENCE", patience)
+    deaf = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(flush=True)"
+    with (
+        subprocess.Popen([sys.executable, "-c", f"{deaf}; time.sleep(60)"], stdout=-1) as process,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        process.stdout.readline()
+        laboratory._end({pool.submit(process.wait)}, {process}, Interruption(times))
+    assert process.returncode == -signal.SIGKILL
 
 
 def test_what_an_experiment_says_cannot_break_the_page():
