@@ -84,7 +84,7 @@ _RANK = 2
 # Jump times are compared to a part in a thousand, distances to less.
 _RTOL = 1e-4
 # Relative distance within which a saddle counts as visited, if it falls with alpha; and within
-# which it need not fall any more.
+# which it need not fall any more, and the factor flow comes to the first one.
 _NEAR, _THERE = 0.05, 1e-3
 
 
@@ -253,6 +253,7 @@ def _outcome(ds: "xarray.Dataset") -> dict[str, str]:
     # From the largest to the smallest alpha, for every flow and saddle.
     visits = [*shallow.T, *ds.network_distance.values.T, *np.concatenate(saddles.swapaxes(1, 2))]
     near = all(v[-1] < _NEAR and (v[-1] < v[0] or v[-1] < _THERE) for v in visits)
+    near &= bool(np.all(saddles[:, -1, 0] < saddles[:, 0, 0]) and shallow[-1, 0] < _THERE)
     everything = np.concatenate([ratios, networks, escape, deep])
     ended = ds.reached.all() and ds.network_reached.all() and ds.deep_reached.all()
     # In floats a deeper product that starts symmetric leaves the symmetric matrices in the end.

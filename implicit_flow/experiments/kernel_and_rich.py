@@ -95,8 +95,9 @@ def run(
         sparsity: k, the number of nonzero entries of the planted vector, at most m.
         depths: D, each at least 2.
         flow_depths: those of them at which the flow is integrated.
-        log10_alphas: decreasing logarithms of alpha, for the closed forms.
-        flow_log10_alphas: decreasing logarithms of alpha at which the flow is integrated.
+        log10_alphas: decreasing logarithms of alpha, within 10 ... -100, for the closed
+            forms.
+        flow_log10_alphas: the same, at which the flow is integrated.
         say: called with lines of progress.
 
     Returns:

@@ -51,6 +51,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
 }
 # Measurements; heavy-ball factors; the alpha at which steps and momenta are compared.
 _M, _MOMENTA, _LOG10_ALPHA = 2, (0.0, 0.5, 0.8), -3.0
+# Relative excess of the trace from which on alpha counts as small enough to show the limit.
 _SMALL = 5e-3
 
 
@@ -212,7 +213,7 @@ def _other_steps(
     spread = np.linalg.cond(np.asarray(exponential[0]))
     return {
         "log_distance_by_update": (("update", "step_pair"), np.array(found)),
-        # Of many steps, in X, relative to its smallest eigenvalue; what was seen is a tenth of it.
+        # Of X, relative to its smallest eigenvalue, as a random walk; ten times what was seen.
         "rounding_of_log_distance": ((), 10 * np.finfo(float).eps * spread * np.sqrt(number)),
     }
 
@@ -270,7 +271,6 @@ def _outcome(ds: "xarray.Dataset") -> dict[str, str]:
     unique, tied = (ds.shift_of_alpha.sel(minimizer=m).values for m in ("unique", "not unique"))
     exponential = float(ds.log_distance_by_update[2].max())
     rounding = float(ds.rounding_of_log_distance)
-    # Where the trace is still above its minimum by more, alpha is too large to show the limit.
     small = float(ds.trace_excess_of_alpha.sel(minimizer="unique")[-1]) < _SMALL
     falls = bool(unique[-1] < unique[0])
     right = (

@@ -272,7 +272,7 @@ def _outcome(ds: "xarray.Dataset") -> dict[str, str]:
     path, slope = float(np.max(ds.path_error.values)), abs(ds.exponent - ds.exponent_of_leading)
     missed = float((ds.misfit_distance / ds.misfit_least - 1).max())
     right = off < 1e-11 and path < _PATH and float(slope.max()) < SLOPE and missed < 1e-5
-    deep = ""
+    deep, unseen = "", False
     if "depth" in ds.dims:
         known = max(known, float(ds.deep_error_estimate.max()))
         beyond = float((ds.deep_distance_to_closed_form - ds.deep_error_estimate).max())
@@ -283,7 +283,9 @@ def _outcome(ds: "xarray.Dataset") -> dict[str, str]:
             f"of the closed form, whose exponents at alpha = 1e{_DEEP_SMALL[-1]:g} are "
             f"{np.round(found, 3).tolist()}."
         )
-    undecided = known > 1e-4 or not np.any(np.isfinite(slope))
+        # Nan where the excess is below rounding.
+        unseen = not np.all(np.isfinite(found))
+    undecided = known > 1e-4 or not np.any(np.isfinite(slope)) or unseen
     text = (
         f"{ds.sizes['instance']} problems, 2 starts: ends within "
         f"{float(ds.distance_to_closed_form.max()):.1g} of the entropic minimizer (error estimate "

@@ -48,7 +48,7 @@ def run(
         setting: "tiny", "quick" or "full".
         seed: of the network and of the inputs.
         width: hidden units in each of two layers.
-        log10_factors: the logarithms of c.
+        log10_factors: the logarithms of c, within -50 ... 50.
 
     Returns:
         Norms, and the largest change of an output relative to the largest output, over c; weights

@@ -82,7 +82,7 @@ def run(
         data_dir: where MNIST or CIFAR-10 is.
         width: hidden units in each of the two layers.
         num_steps: steps of training.
-        exponents: the exponents a to begin with.
+        exponents: the exponents a to begin with, within -12 ... 12.
         dropouts: dropout probabilities.
         limit: the number of training images to use.
         say: called with lines of progress.

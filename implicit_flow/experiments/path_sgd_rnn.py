@@ -96,7 +96,7 @@ def run(
         data_dir: where MNIST or the text is.
         width: hidden units.
         num_steps: steps of training.
-        exponents: the exponents a to begin with.
+        exponents: the exponents a to begin with, within -12 ... 12.
         seeds: the number of seeds.
         length: the length of a sequence (adding, text).
         use_bias: whether the plain networks have biases.

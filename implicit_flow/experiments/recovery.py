@@ -106,7 +106,7 @@ def run(
         seed: of all instances.
         dim: n.
         ranks: of the planted matrices.
-        ratios: m / (nr) for sensing.
+        ratios: m / (nr) for sensing, at most 100.
         rates: shares of the entries for completion.
         trials: instances for each rank; with more measurements each keeps those it had.
         num_steps: the largest number of gradient steps.

@@ -3,9 +3,11 @@
 import itertools
 
 import numpy as np
+import xarray
 from scipy.integrate import solve_ivp
 
 from implicit_flow.experiments._jump_times import around
+from implicit_flow.experiments.greedy_low_rank import _outcome
 
 
 # Times in units of log(1/alpha) / 2, by hand from the published algorithm.
@@ -131,8 +133,21 @@ def check_deep(ds):
         np.testing.assert_allclose(one.deep_distance_of_saddle, near, rtol=1e-2)
 
 
+def check_outcome(ds):
+    """It is the numbers that decide, and a saddle that is not near decides nothing."""
+    judged = lambda **other: _outcome(ds.assign(other))["outcome"]
+    assert judged() == "holds"
+    late = xarray.where(ds.log10_alpha == ds.log10_alpha.min(), 1.05, 1.0)
+    assert judged(jump_time=ds.jump_time * late) == "fails"
+    assert judged(deep_escape_time=1.1 * ds.deep_escape_time) == "fails"
+    for name in ("distance_of_saddle", "network_distance", "deep_distance_of_saddle"):
+        assert judged(**{name: ds[name] + 0.1}) == "undecided"
+    assert judged(distance_of_saddle=ds.distance_of_saddle + 0.01) == "undecided"
+
+
 def check(ds):
     assert ds.attrs["outcome"] == "holds"
+    check_outcome(ds)
     assert all(ds[name].all() for name in ("reached", "network_reached", "deep_reached"))
     check_factor(ds)
     check_networks(ds)

@@ -4,6 +4,8 @@ import numpy as np
 from along_alpha import check_along
 from scipy.optimize import linprog
 
+from implicit_flow.experiments.nonnegative_least_squares import _outcome
+
 
 def check(ds):
     assert ds.attrs["outcome"] == "holds"
@@ -30,6 +32,23 @@ def check(ds):
     if "depth" in ds.dims:
         assert np.all(ds.deep_distance_to_closed_form <= ds.deep_error_estimate + 1e-11)
         np.testing.assert_allclose(ds.deep_exponent, 1, atol=0.01)
+        # The flow's own excess, at alphas that it is followed from.
+        heights = np.log10(ds.deep_excess.values[:, -2:])
+        np.testing.assert_allclose(heights[:, 0] - heights[:, 1], 1, atol=0.1)
+    check_outcome(ds)
+
+
+def check_outcome(ds):
+    """It is the numbers that decide."""
+    judged = lambda **other: _outcome(ds.assign(other))["outcome"]
+    assert judged() == "holds"
+    assert judged(exponent=ds.exponent + 0.1) == "fails"
+    assert judged(distance_to_closed_form=ds.distance_to_closed_form + 1e-5) == "fails"
+    if "depth" in ds.dims:
+        assert judged(deep_exponent=0.8 * ds.deep_exponent) == "fails"
+        assert judged(deep_exponent=np.nan * ds.deep_exponent) == "undecided"
+        off = ds.deep_distance_to_closed_form
+        assert judged(deep_distance_to_closed_form=off + 1e-5) == "fails"
 
 
 def check_entropic(B, y, d, x, log10_alpha):

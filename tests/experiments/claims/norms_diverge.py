@@ -1,7 +1,10 @@
 """The flow in other variables, (log X11, X12, log det X), by SciPy: det > 0 is built in."""
 
 import numpy as np
+import xarray
 from scipy.integrate import solve_ivp
+
+from implicit_flow.experiments.norms_diverge import _outcome
 
 
 def check(ds):
@@ -27,6 +30,18 @@ def check(ds):
     assert not np.any(np.isin(ds.verdict.values, ["minimal", "not minimal"]))
     # The determinant falls for ever, and never reaches zero.
     assert np.all(np.diff(ds.log10_det.values, axis=1) < 0)
+    check_outcome(ds)
+
+
+def check_outcome(ds):
+    """It is the numbers that decide, of the times after the flow has left 0."""
+    judged = lambda **other: _outcome(ds.assign(other))["outcome"]
+    assert judged() == "holds"
+    for name in ("X11", "nuclear_norm", "frobenius_norm", "spectral_norm"):
+        assert judged(**{name: xarray.full_like(ds[name], 1.0)}) == "fails"
+    assert judged(log10_det=ds.log10_det + 0.01) == "fails"
+    assert judged(log10_det_of_X=np.nan * ds.log10_det_of_X) == "undecided"
+    assert judged(loss=ds.loss + 1) == "undecided"
 
 
 def check_entries(one):
