@@ -10,8 +10,8 @@ from jaxtyping import Array, Bool, Float, Int
 from ..linalg import divided_exponential
 from ._congruence_term import CongruenceTerm
 from ._radau import ResidualRadau
-from ._stages import Stages, effect, exponents, rounding, stage_factors
-from ._tableau import EXPONENT_WEIGHTS
+from ._stages import Stages, agrees, effect, exponents, rounding, stage_factors
+from ._tableau import COEFFICIENTS, EXPONENT_WEIGHTS
 
 
 # Directions of X beyond this many are left to the iteration. Measured on completion with n = 20 and
@@ -26,6 +26,10 @@ _LARGEST_STACK = 2e7
 _MAX_ITERATIONS = 12
 # Contraction beyond which the Jacobian is formed anew.
 _SLOW = 0.2
+# Where the exponents of a step sum up to less than this they are taken to commute at first, for so
+# many iterations. Measured on Gaussian sensing, n = 10, m = 40, alpha 1e-1 to 1e-12: as many
+# iterations, of a third of the cost. On targets that cannot be met, where they are large, it fails.
+_GENTLE, _PATIENCE = 3.0, 8
 
 
 def affordable(num_measurements: int, dim: int) -> bool:
@@ -121,6 +125,34 @@ def stage_jacobian(
     return jnp.eye(3 * m, dtype=dtype) + found.reshape(3 * m, 3 * m)
 
 
+def commuting_jacobian(
+    term: CongruenceTerm, step: Float[Array, ""], factors: Float[Array, "3 n d"]
+) -> Float[Array, "r r"]:
+    """What `stage_jacobian` is where the exponentials of the step commute.
+
+    It knows that K changes from node to node, as the frozen matrix does not, and is formed at a
+    fraction of the cost.
+
+    Args:
+        term: the flow.
+        step: h.
+        factors: U at the nodes.
+
+    Returns:
+        The matrix, of 3m rows.
+    """
+
+    def kernel(factor: Float[Array, "n d"]) -> Float[Array, "m m"]:
+        curvature = term.curvature(term.predict(factor))
+        return 2 * curvature[:, None] * term.gram(factor, factor)
+
+    kernels = jax.vmap(kernel)(factors)
+    rows = 3 * kernels.shape[1]
+    coupling = step * jnp.asarray(COEFFICIENTS, step.dtype)
+    blocks = coupling[:, None, :, None] * kernels[:, :, None, :]
+    return jnp.eye(rows, dtype=step.dtype) + blocks.reshape(rows, rows)
+
+
 class _Factorization(eqx.Module):
     """LU of the Jacobian, with the permutation in full: `lu_solve` would work it out every time."""
 
@@ -183,9 +215,17 @@ def solve_fully(
         factors, growth = stage_factors(term, residuals, step, factor)
         predictions = jax.vmap(term.predict)(factors)
         violation = residuals - jax.vmap(term.residual)(predictions)
+        size = jnp.sum(jnp.linalg.norm(exponents(term, residuals, step), axis=(1, 2)))
+        gentle = (size < _GENTLE) & (state.count < _PATIENCE)
         factorization = jax.lax.cond(
             state.refresh,
-            lambda: _Factorization.of(stage_jacobian(term, residuals, step, factor)),
+            lambda: _Factorization.of(
+                jax.lax.cond(
+                    gentle,
+                    lambda: commuting_jacobian(term, step, factors),
+                    lambda: stage_jacobian(term, residuals, step, factor),
+                )
+            ),
             lambda: state.factorization,
         )
         update = -factorization.solve(violation.reshape(-1)).reshape(3, m)
@@ -196,6 +236,7 @@ def solve_fully(
         bounded = jnp.minimum(contraction, 0.5)
         tail = jnp.where(known, bounded / (1 - bounded), 1.0)
         converged = (change * tail < target) & (relative * tail < 0.05)
+        converged &= agrees(violation, residuals, predictions)
         converged |= known & (change < rounding(growth))
         finite = jnp.all(jnp.isfinite(new)) & (growth < 2 * solver.growth_per_step)
         count = state.count + 1
