@@ -15,11 +15,11 @@ from ._chebyshev import (
     velocity,
 )
 from ._congruence_term import CongruenceTerm
+from ._explicit_rest import rest_of
 from ._explicit_state import Counts, ExplicitState, Kept, Trail
-from ._goal import Goal, relative_residual
-from ._lanczos import Extremes, lanczos
-from ._low_rank import low_rank_distance
-from ._stationarity import Window, advance_window, open_window
+from ._goal import Goal
+from ._lanczos import lanczos
+from ._stationarity import advance_window, open_window
 
 
 _SAFETY = 0.8
@@ -30,8 +30,6 @@ _RADIUS_MARGIN = 1.2
 _FIRST_ITERATIONS = 40
 _ITERATIONS = 5
 _STEPS_BETWEEN = 5
-# Largest power of t with which a direction may still be growing at rest.
-_LARGEST_GROWTH = 0.05
 # The norm counts as diverging once it has followed a power of t over this much of log time.
 _DIVERGED = 7.0
 _STAGE_NOISE = 1e-3
@@ -60,81 +58,6 @@ def errors(
     lower = jnp.linalg.cholesky(gram + noise * jnp.eye(gram.shape[0], dtype=gram.dtype))
     scaled = jax.scipy.linalg.solve_triangular(lower, (error / size).T, lower=True)
     return matrix, jnp.linalg.norm(scaled)
-
-
-def reachable(term: CongruenceTerm, force: Float[Array, " m"], factor: Float[Array, "n d"]):
-    """The extreme rates of A*(r) among the directions that U has.
-
-    Args:
-        term: the flow.
-        force: r.
-        factor: U.
-
-    Returns:
-        The extremes.
-    """
-    basis = jnp.linalg.qr(factor)[0]
-    mixed = basis @ jnp.cos(1 + jnp.arange(basis.shape[1], dtype=factor.dtype))
-    return lanczos(lambda v: term.adjoint_times(force, v[:, None])[:, 0], mixed)
-
-
-def _emergent(
-    term: CongruenceTerm, extremes: Extremes, factor: Float[Array, "n d"]
-) -> Float[Array, ""]:
-    """The relative size in X that directions still growing could come to.
-
-    Along v the flow is x' = 2 (|lambda| - c x) x, with c the curvature of the loss along vv', and
-    comes to rest at |lambda| / c; no more than d directions can grow.
-    """
-    tiny = jnp.finfo(factor.dtype).tiny
-    prediction = term.predict(extremes.vector[:, None])
-    stiffness = jnp.sum(term.curvature(prediction) * prediction**2)
-    mass = jnp.maximum(-extremes.lowest, 0.0) / jnp.maximum(stiffness, tiny)
-    size = jnp.maximum(jnp.linalg.norm(factor.T @ factor), tiny)
-    return jnp.sqrt(float(factor.shape[1])) * mass / size
-
-
-class _Rest(eqx.Module):
-    arrived: Bool[Array, ""]
-    stationary: Bool[Array, ""]
-    emergent: Float[Array, ""]
-
-
-def _rest(
-    term: CongruenceTerm,
-    goal: Goal,
-    window: Window,
-    time: Float[Array, ""],
-    at: Motion,
-    force: Float[Array, " m"],
-    enabled: Bool[Array, ""],
-) -> _Rest:
-    """Whether X is still, and nothing that still grows can move it.
-
-    Where the targets are met a direction may go on growing if what it can come to is within the
-    drift that is allowed; where they are missed nothing may grow, or a saddle would pass for rest.
-    """
-    moved = low_rank_distance(at.factor, window.factor)
-    still = enabled & (window.remainder <= goal.drift) & (moved <= goal.drift)
-    misfit = relative_residual(term, at.factor)
-    fits = misfit <= goal.residual
-
-    def look():
-        extremes = reachable(term, force, at.factor)
-        emergent = _emergent(term, extremes, at.factor)
-        quiet = -extremes.lowest * time <= _LARGEST_GROWTH
-        return emergent, quiet
-
-    none = (jnp.asarray(jnp.inf, time.dtype), jnp.zeros((), bool))
-    emergent, quiet = jax.lax.cond(still, look, lambda: none)
-    settled = still & ~fits & quiet & window.force_constant
-    # A misfit within the error of X that is asked for says nothing about the targets.
-    explained = misfit <= goal.explained
-    return _Rest(
-        (still & fits & (quiet | (emergent <= goal.drift))) | (settled & explained),
-        settled & ~explained,
-        jnp.where(quiet, 0.0, emergent),
-    )
 
 
 def first_state(
@@ -278,7 +201,7 @@ def _advance(
 
     force = -slope.dual
     window = advance_window(state.window, time, at.factor, force)
-    rest = _rest(term, goal, window, time, at, force, accept & free)
+    rest = rest_of(term, goal, window, time, at, force, accept & free)
     small = jnp.sum(at.factor**2) <= goal.vanished
     shrinking = jnp.linalg.norm(at.factor) <= jnp.linalg.norm(state.factor)
     diverged = jnp.log(time) - window.growth_since >= _DIVERGED
