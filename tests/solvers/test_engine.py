@@ -11,9 +11,10 @@ from reference import scipy_end
 import implicit_flow as imf
 from implicit_flow import RESULTS
 from implicit_flow._congruence import congruence_term
-from implicit_flow.solvers import ResidualRadau, integrate
+from implicit_flow.solvers import ResidualRadau, _full_newton, integrate
 from implicit_flow.solvers._full_newton import commuting_jacobian, stage_jacobian
-from implicit_flow.solvers._stages import defect, stage_factors
+from implicit_flow.solvers._newton_matrix import NewtonMatrix
+from implicit_flow.solvers._stages import defect, solve_stages, stage_factors
 
 
 STACK = np.array([[[2, 1, 0], [1, 1, 0], [0, 0, 1]], [[0, 1, 1], [1, 0, 0], [1, 0, 3]]], float)
@@ -388,6 +389,25 @@ def test_the_cheap_jacobian_is_the_whole_one_where_matrices_commute():
     np.testing.assert_allclose(jacobian, exact(residuals.ravel()), atol=1e-9 * size)
 
 
+@pytest.mark.parametrize(
+    ("targets", "spared"),
+    [((4.0, 3.0), "stage_jacobian"), ((-4.0, 3.0), "commuting_jacobian")],
+)
+def test_only_gentle_steps_are_solved_as_if_matrices_commuted(targets, spared, solve, monkeypatch):
+    """Near ends whose force is zero, and is not: without the other Jacobian, which answers nan."""
+    term = congruence_term(three(targets))
+    values, vectors = np.linalg.eigh(solve(STACK, targets, -4.0).X)
+    factor = jnp.asarray(1.001 * vectors * np.sqrt(np.maximum(values, 1e-6)))
+    h, yes = jnp.asarray(1.0), jnp.ones((), bool)
+    guess = jnp.broadcast_to(term.residual(term.predict(factor)), (3, 2))
+    monkeypatch.setattr(_full_newton, spared, lambda *args: jnp.full((6, 6), jnp.nan))
+    at = (term, ResidualRadau(), factor, h, jnp.asarray(1e-6), guess)
+    given = solve_stages(*at, NewtonMatrix.build(term, factor), ~yes)
+    stages = _full_newton.solve_fully(*at, given, yes)
+    assert stages.converged
+    assert float(jnp.abs(defect(term, stages.residuals, h, factor)).max()) < 1e-5
+
+
 def test_an_algebraic_approach_is_followed_to_its_end():
     """A completion whose directions decay like powers of t, for eighteen orders of magnitude."""
     problem = imf.problems.matrix_completion(5, 1, 9, key=jax.random.key(2))
@@ -430,6 +450,11 @@ def test_targets_that_can_be_met_are_not_given_up():
         left = np.linalg.norm(solution.residual - solution.generator)
         allowed = 0.3 * np.linalg.norm(solution.generator) + 3e-12 * float(problem.scale)
         assert left <= allowed, seed
+    # Nor does Newton with the whole Jacobian: flows that have arrived know it (340 steps, else).
+    cases = ((39, -8.0), (43, -8.0), (13, -5.0), (51, -5.0))
+    solutions = [run(*case)[0] for case in cases]
+    assert all(solution.result == RESULTS.successful for solution in solutions)
+    assert sum(int(solution.stats["num_accepted_steps"]) for solution in solutions) < 270
 
 
 def test_measurements_that_see_nothing_move_nothing(solve):
