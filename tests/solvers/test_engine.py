@@ -290,6 +290,11 @@ def _held_to_scipy(solve, seed):
     assert np.all(np.isfinite(sol.X))
     answers = (RESULTS.successful, RESULTS.stationary, RESULTS.vanished, RESULTS.norm_diverges)
     warnings = (RESULTS.tolerance_not_met, RESULTS.ill_conditioned)
+    if bool(sol.result == RESULTS.not_stationary):
+        # A norm that diverges may do so over more steps than there are: no answer, and it says so.
+        assert np.isinf(sol.error_estimate)
+        assert np.linalg.norm(sol.residual) > 0.1 * np.linalg.norm(targets)
+        return
     assert any(bool(sol.result == item) for item in answers + warnings)
     end = float(sol.time)
     if bool(sol.result == RESULTS.norm_diverges) or not 0 < end < 1e300:
@@ -314,6 +319,8 @@ def test_random_instances_end_where_scipy_says(solve, seed):
 @pytest.mark.long
 @settings(max_examples=400, deadline=None)
 @given(seed=st.integers(0, 2**31))
+# Its norm grows like the root of t, while other directions decay and bound the steps.
+@example(seed=9521)
 def test_many_random_instances_end_where_scipy_says(solve, seed):
     _held_to_scipy(solve, seed)
 
