@@ -15,6 +15,7 @@ from jaxtyping import Array
 
 from .. import _checks
 from .._compiled import compiled
+from .._random import normal
 from ..landscape import Sensing, gradient_descent, hessian
 from ..measurements import DenseMeasurement
 from ..problems import Problem
@@ -75,7 +76,7 @@ def sweep_of_d(ds: np.ndarray, count: int, *, key: Any) -> dict[str, np.ndarray]
         Name -> values over d: bounds of the constant, the other critical point, its value, the
         curvature along x0, and the trapped fraction.
     """
-    starts = jax.random.normal(key, (count, 2, 1))
+    starts = normal(key, (count, 2, 1))
     rows = []
     for d in ds:
         _checks.positive(d * (1 - d), "deltas", "The family needs 0 < delta < 1.")

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from .._compiled import compiled
+from .._random import normal
 from ..landscape import (
     AbstractObjective,
     Completion,
@@ -54,7 +55,7 @@ def planted(key: Any) -> Float[np.ndarray, "n n"]:
     Returns:
         The matrix, shape (4, 4).
     """
-    basis = np.linalg.qr(np.asarray(jax.random.normal(key, (DIM, RANK))))[0]
+    basis = np.linalg.qr(np.asarray(normal(key, (DIM, RANK))))[0]
     return basis @ np.diag(SPECTRUM) @ basis.T
 
 
@@ -96,7 +97,7 @@ def gaussian(count: int, truth: Float[np.ndarray, "n n"], key: Any) -> Problem:
         The problem.
     """
     size = truth.shape[0] * (truth.shape[0] + 1) // 2
-    rows = np.asarray(jax.random.normal(key, (count, size))) / np.sqrt(count)
+    rows = np.asarray(normal(key, (count, size))) / np.sqrt(count)
     return measured(rows, truth)
 
 
@@ -151,7 +152,7 @@ def _phases(count: int) -> Callable[[Any], PhaseRetrieval]:
 
 def _signs(sigma: float) -> Callable[[Any], Synchronization]:
     def make(key: Any) -> Synchronization:
-        noise = np.asarray(jax.random.normal(key, (6, 6)))
+        noise = np.asarray(normal(key, (6, 6)))
         noise = np.triu(noise, 1)
         z = np.array([1.0, -1.0, 1.0, 1.0, -1.0, -1.0])
         return Synchronization(np.outer(z, z) + sigma * (noise + noise.T))
@@ -214,7 +215,7 @@ def starts_for(objective: AbstractObjective, count: int, key: Any) -> Array:
     Returns:
         Shape (count, ...).
     """
-    draw = jax.random.normal(key, (count, *objective.shape), objective.dtype)
+    draw = normal(key, (count, *objective.shape), objective.dtype)
     sizes = jnp.array([0.3, 0.7, 1.2], draw.dtype)[jnp.arange(count) % 3]
     return draw * sizes.reshape(count, *(1,) * len(objective.shape))
 

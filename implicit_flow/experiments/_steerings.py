@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from .._random import normal
 from .._types import RealLike, Residual, Scalar
 from ..flows import AbstractFlow
 from ..losses import Huber, LogCosh, Squared
@@ -98,7 +99,7 @@ class Steered(AbstractFlow):
         self, start: Float[Array, "n d"], end: Float[Array, "n d"], size: float
     ) -> Float[Array, "n d"]:
         """A Gaussian matrix added to U, as for the factor flow."""
-        noise = jax.random.normal(jax.random.key(0), start.shape, start.dtype)
+        noise = normal(jax.random.key(0), start.shape, start.dtype)
         return start + size * jnp.max(jnp.abs(end)) * noise
 
     def violation(self, r: Residual, problem: Problem) -> Scalar:

@@ -11,6 +11,7 @@ import optax
 from .. import _checks, closed_forms
 from .._compiled import compiled
 from .._descend import descend
+from .._random import normal
 from ..convex import min_nuclear_norm
 from ..flows import FactorFlow
 from ..linalg import taylor_expm
@@ -85,9 +86,9 @@ def run(
     keys = jax.random.split(jax.random.key(seed), 3)
     generic = _scaled(commuting_sensing(chosen["dim"], _M, key=keys[0]))
     tied = _scaled(_with_ties(chosen["dim"], keys[1]))
-    frame = jnp.eye(chosen["dim"]) + 0.3 * jax.random.normal(keys[2], (chosen["dim"],) * 2)
+    frame = jnp.eye(chosen["dim"]) + 0.3 * normal(keys[2], (chosen["dim"],) * 2)
 
-    turned = frame @ jnp.linalg.qr(jax.random.normal(keys[2], frame.shape))[0]
+    turned = frame @ jnp.linalg.qr(normal(keys[2], frame.shape))[0]
 
     theory = first_order(generic, 10**_LOG10_ALPHA, frame)
     steps = chosen["step"] / 2.0 ** np.arange(chosen["halvings"])
@@ -153,7 +154,7 @@ def _scaled(problem: Problem) -> Problem:
 
 def _with_ties(dim: int, key: Any) -> Problem:
     """The trace itself is measured: every X that fits has the least trace."""
-    basis = jnp.linalg.qr(jax.random.normal(key, (dim, dim)))[0]
+    basis = jnp.linalg.qr(normal(key, (dim, dim)))[0]
     spectra = jnp.stack([jnp.ones(dim), jnp.linspace(0.0, 1.0, dim)])
     return Problem(CommutingMeasurement(basis, spectra), jnp.array([1.0, 0.4]))
 

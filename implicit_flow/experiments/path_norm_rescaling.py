@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from .._random import normal
 from ..networks import MLP, path_norm
 from ..plotting._style import COLORS, figure
 from ._finish import finish
@@ -61,7 +62,7 @@ def run(
     size = sizes(SETTINGS, setting, given, least=least, most=most, seed=seed)
     start, draw = jax.random.split(jax.random.key(seed))
     network = MLP((64, size["width"], size["width"], 10), key=start)
-    inputs = jax.random.normal(draw, (100, 64))
+    inputs = normal(draw, (100, 64))
     wanted = jax.vmap(network)(inputs)
 
     @jax.jit

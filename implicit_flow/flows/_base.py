@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from .. import _checks
+from .._random import normal
 from .._types import Matrix, RealLike, Residual, Scalar, Vector
 from ..measurements import DiagonalMeasurement
 from ..parametrizations import AbstractParametrization
@@ -179,5 +180,5 @@ def positive_part_of(value: Array) -> Scalar:
 
 def gaussian_seed(start: Array, end: Array, size: float) -> Array:
     """A fixed Gaussian matrix added to the start, `size` times the largest entry of the end."""
-    noise = jax.random.normal(jax.random.key(0), start.shape, start.dtype)
+    noise = normal(jax.random.key(0), start.shape, start.dtype)
     return start + jax.lax.stop_gradient(size * jnp.max(jnp.abs(end)) * noise)

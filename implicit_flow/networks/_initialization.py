@@ -9,6 +9,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Key
 
+from .._random import normal
+
 
 def balanced(network: Any, key: Key[Array, ""]) -> Any:
     """Draws the parameters anew: weights of variance 1 / fan-in, biases zero.
@@ -52,7 +54,7 @@ def _draw_one(key: Key[Array, ""], shape: tuple[int, ...], name: str) -> Array:
     fan_in = math.prod(shape[1:])
     if len(shape) < 2 or (len(shape) > 2 and fan_in == 1):
         return jnp.zeros(shape, name)
-    return jnp.asarray(fan_in**-0.5, name) * jax.random.normal(key, shape, name)
+    return jnp.asarray(fan_in**-0.5, name) * normal(key, shape, name)
 
 
 def linear_skeleton(*sizes: int, **options: Any) -> eqx.nn.Linear:

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Array, Key
 
 from .. import _checks
+from .._random import normal
 from ._hidden_units import HiddenUnits, between_layers
 from ._initialization import balanced
 from ._network_call import network_call
@@ -76,7 +77,7 @@ def rescale(
     draws = total // 4 if num_draws is None else num_draws
     which, how_much = jax.random.split(key)
     drawn = jax.random.randint(which, (draws,), 0, total)
-    logs = jnp.log(jnp.asarray(strength, dtype)) + jnp.asarray(spread, dtype) * jax.random.normal(
+    logs = jnp.log(jnp.asarray(strength, dtype)) + jnp.asarray(spread, dtype) * normal(
         how_much, (draws,), dtype
     )
     factors = jnp.exp(jnp.zeros(total, dtype).at[drawn].add(logs))

@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
 from .. import _checks
+from .._random import normal
 from .._types import PRECISION, Matrix, Scalar
 from ._base import AbstractParametrization
 
@@ -48,8 +49,8 @@ class Factor(AbstractParametrization):
         if init is None:
             if self.rank is None:
                 return jnp.eye(dim, dtype=dtype)
-            normal = jax.random.normal(jax.random.key(self.seed), (dim, self.rank), dtype)
-            return normal / np.sqrt(self.rank, dtype=dtype)
+            drawn = normal(jax.random.key(self.seed), (dim, self.rank), dtype)
+            return drawn / np.sqrt(self.rank, dtype=dtype)
         frame = _checks.array(init, "init", dtype)
         if frame.ndim != 2 or frame.shape[0] != dim or frame.shape[1] == 0:
             _checks.refuse(

@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
 from .. import _checks
+from .._random import normal, permutation, uniform
 from .._types import PRECISION, RandomKey, Residual
 from ..measurements import (
     AbstractMeasurement,
@@ -51,7 +52,7 @@ def gaussian_sensing(
     """
     _sizes(dim=dim, rank=rank, num_measurements=num_measurements)
     measured, truth, noisy = jax.random.split(_key(key), 3)
-    G = jax.random.normal(measured, (num_measurements, dim, dim))
+    G = normal(measured, (num_measurements, dim, dim))
     A = DenseMeasurement((G + jnp.swapaxes(G, 1, 2)) / 2)
     return _planted(A, _low_rank(truth, dim, rank), noisy, noise)
 
@@ -89,8 +90,8 @@ def matrix_completion(
             f"is {num_measurements}",
         )
     measured, truth, noisy = jax.random.split(_key(key), 3)
-    rows, cols = jnp.triu_indices(dim)
-    chosen = jax.random.permutation(measured, most)[:num_measurements]
+    rows, cols = (jnp.asarray(side) for side in np.triu_indices(dim))
+    chosen = permutation(measured, most)[:num_measurements]
     A = EntryMeasurement(rows[chosen], cols[chosen], dim)
     return _planted(A, _low_rank(truth, dim, rank), noisy, noise)
 
@@ -132,10 +133,10 @@ def rectangular_completion(
     if num_measurements > p * q:
         _checks.refuse("num_measurements", f"be at most p q = {p * q}", f"is {num_measurements}")
     measured, left, right, noisy = jax.random.split(_key(key), 4)
-    chosen = jax.random.permutation(measured, p * q)[:num_measurements]
+    chosen = permutation(measured, p * q)[:num_measurements]
     A = rectangular_entries(chosen // q, chosen % q, (p, q))
-    U = jax.random.normal(left, (p, rank)) / jnp.sqrt(p)
-    V = jax.random.normal(right, (q, rank)) / jnp.sqrt(q)
+    U = normal(left, (p, rank)) / jnp.sqrt(p)
+    V = normal(right, (q, rank)) / jnp.sqrt(q)
     # The balanced factors of W = U V' give the embedding of least trace.
     P, sizes, Qt = jnp.linalg.svd(jnp.dot(U, V.T, precision=PRECISION), full_matrices=False)
     factor = jnp.concatenate([P, Qt.T])[:, :rank] * jnp.sqrt(sizes[:rank])[None, :]
@@ -166,8 +167,8 @@ def phase_retrieval(
     """
     _sizes(dim=dim, num_measurements=num_measurements)
     measured, truth, noisy = jax.random.split(_key(key), 3)
-    z = jax.random.normal(truth, (dim, 1))
-    A = RankOneMeasurement(jax.random.normal(measured, (num_measurements, dim)))
+    z = normal(truth, (dim, 1))
+    A = RankOneMeasurement(normal(measured, (num_measurements, dim)))
     return _planted(A, z / jnp.linalg.norm(z), noisy, noise)
 
 
@@ -198,8 +199,8 @@ def commuting_sensing(
     """
     _sizes(dim=dim, num_measurements=num_measurements)
     rotated, spectral, truth, noisy = jax.random.split(_key(key), 4)
-    basis = jnp.linalg.qr(jax.random.normal(rotated, (dim, dim)))[0]
-    spectra = jax.random.normal(spectral, (num_measurements, dim))
+    basis = jnp.linalg.qr(normal(rotated, (dim, dim)))[0]
+    spectra = normal(spectral, (num_measurements, dim))
     values = _half_zero(truth, dim)
     factor = basis * jnp.sqrt(values)[None, :]
     return _planted(CommutingMeasurement(basis, spectra), factor, noisy, noise)
@@ -229,7 +230,7 @@ def nonnegative_least_squares(
     """
     _sizes(dim=dim, num_measurements=num_measurements)
     measured, truth, noisy = jax.random.split(_key(key), 3)
-    A = DiagonalMeasurement(jax.random.normal(measured, (num_measurements, dim)))
+    A = DiagonalMeasurement(normal(measured, (num_measurements, dim)))
     return _planted(A, jnp.diag(jnp.sqrt(_half_zero(truth, dim))), noisy, noise)
 
 
@@ -254,7 +255,7 @@ def single_measurement(dim: int, *, key: RandomKey, noise: ArrayLike = 0.0) -> P
     """
     _sizes(dim=dim)
     measured, noisy = jax.random.split(_key(key), 2)
-    G = jax.random.normal(measured, (dim, dim))
+    G = normal(measured, (dim, dim))
     values, vectors = jnp.linalg.eigh((G + G.T) / 2)
     # A matrix without a positive eigenvalue measures no positive target: turn it around.
     turned = values[-1] <= 0
@@ -284,11 +285,11 @@ def _sizes(**sizes: int) -> None:
 
 
 def _low_rank(key: RandomKey, dim: int, rank: int) -> Float[Array, "n r"]:
-    return jax.random.normal(key, (dim, rank)) / jnp.sqrt(dim)
+    return normal(key, (dim, rank)) / jnp.sqrt(dim)
 
 
 def _half_zero(key: RandomKey, dim: int) -> Float[Array, " n"]:
-    values = jax.random.uniform(key, (dim,), minval=0.5, maxval=1.5)
+    values = uniform(key, (dim,), minval=0.5, maxval=1.5)
     return jnp.where(jnp.arange(dim) < (dim + 1) // 2, values, jnp.zeros_like(values))
 
 
@@ -304,7 +305,7 @@ def _planted(
     if known is not None and not 0 <= known < float("inf"):
         _checks.refuse("noise", "be a finite number, at least 0", f"is {known}")
     exact: Residual = measurement.apply_product(factor, factor)
-    targets = exact + noise * jax.random.normal(key, exact.shape, exact.dtype)
+    targets = exact + noise * normal(key, exact.shape, exact.dtype)
     return Problem(
         measurement, targets, ground_truth=jnp.dot(factor, factor.T, precision=PRECISION)
     )

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from .._compiled import compiled
+from .._random import normal
 from .._types import RandomKey, Residual, Scalar
 from ..measurements import AbstractMeasurement
 from ..problems import Problem
@@ -75,7 +76,7 @@ def random_start(problem: Problem, rank: int, *, key: RandomKey) -> Float[Array,
         True
     """
     check(problem, rank)
-    U = jax.random.normal(key, (problem.dim, rank), problem.measurement.dtype)
+    U = normal(key, (problem.dim, rank), problem.measurement.dtype)
     size = jnp.linalg.norm(problem.measurement.apply_product(U, U))
     wanted = jnp.linalg.norm(problem.targets)
     return U * jnp.sqrt(wanted / jnp.where(size > 0, size, 1))
