@@ -195,7 +195,12 @@ def _search(
             "curvatures": jnp.linalg.norm(hessian(objective, start), ord=2),
         }
 
-    return jax.vmap(one)(starts)
+    # On a CPU one after the other: a batch takes all starts to the slowest, and may hang
+    # (docs/decisions/batched_lapack.md).
+    def one_by_one(starts: Array) -> dict[str, Any]:
+        return jax.lax.map(one, starts)
+
+    return jax.lax.platform_dependent(starts, cpu=one_by_one, default=jax.vmap(one))
 
 
 def across_symmetries(

@@ -134,7 +134,14 @@ def _bracket(
 
     keys = jnp.concatenate([jax.random.split(key, num_starts)] * 2)
     down = jnp.arange(2 * num_starts) < num_starts
-    ends, points = jax.vmap(search)(jnp.where(down, -1, 1).astype(dtype), keys)
+
+    # On a CPU one after the other: batches may hang there (docs/decisions/batched_lapack.md).
+    def one_by_one(*args):
+        return jax.lax.map(lambda each: search(*each), args)
+
+    ends, points = jax.lax.platform_dependent(
+        jnp.where(down, -1, 1).astype(dtype), keys, cpu=one_by_one, default=jax.vmap(search)
+    )
     low, high = ends[:num_starts], ends[num_starts:]
     lows, highs = points[:num_starts], points[num_starts:]
     smallest, largest = jnp.min(low), jnp.max(high)

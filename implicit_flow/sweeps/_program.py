@@ -3,6 +3,7 @@
 import functools
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, final
 
@@ -14,6 +15,7 @@ from jax.extend import core
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from ._axes import GridAxis, accepts_key
+from ._batched_lapack import turn_of
 from ._outputs import part_name
 from ._strategy import AbstractStrategy
 
@@ -120,6 +122,7 @@ class ChunkProgram:
         self._mesh = mesh
         self._split = NamedSharding(mesh, PartitionSpec(*mesh.axis_names))
         self._lock = threading.Lock()
+        self._turn: AbstractContextManager[object] = nullcontext()
         self._lowered: Any = None
         self._compiled: Any = None
         self._per_device = 0
@@ -156,6 +159,7 @@ class ChunkProgram:
         counts = jax.ShapeDtypeStruct((self.devices,), jnp.int32)
         jitted = jax.jit(run, in_shardings=self._split, out_shardings=self._split)
         self._lowered = jitted.lower(columns, ids, counts)
+        self._turn = turn_of(self._lowered.as_text())
 
     def compile(self) -> None:
         """Compiles what was lowered; any thread may call it, and the first one works."""
@@ -206,7 +210,8 @@ class ChunkProgram:
         """
         self.compile()
         # All leaves are waited for before one is copied: an error must not be half delivered.
-        leaves = jax.block_until_ready(self._compiled(*placed.arguments))
+        with self._turn:
+            leaves = jax.block_until_ready(self._compiled(*placed.arguments))
         return [np.asarray(leaf)[placed.slots] for leaf in leaves]
 
     def run_alone(self, placed: "PlacedCells", cell: int) -> list[np.ndarray]:
