@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 import typer
 
 from .. import _checks, experiments
+from .._cores import cores
 from .._version import __version__
 from ._folder import refuse_used
 from ._laboratory_page import NOT_RUN, WAITING, Result, page, symbol
@@ -72,7 +73,8 @@ def run_all(course: Course, names: Sequence[str] | None = None) -> None:
     from ..sweeps._interrupt import counted_interrupts
 
     names = tuple(experiments.names() if names is None else names)
-    jobs = _default_jobs() if course.jobs is None else course.jobs
+    # One process a core: much of an experiment is compilation, which uses one.
+    jobs = cores() if course.jobs is None else course.jobs
     _checks.at_least(jobs, "--jobs", 1)
     check_extras()
     _prepare(course)
@@ -124,11 +126,6 @@ def _end(
         for process in list(running):
             process.terminate() if patient else process.kill()
         time.sleep(_TICK)
-
-
-def _default_jobs() -> int:
-    """One process a core: much of an experiment is compilation, which uses one."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _prepare(course: Course) -> None:

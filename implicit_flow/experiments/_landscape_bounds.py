@@ -8,6 +8,8 @@ import numpy as np
 from jaxtyping import Array
 
 from .._compiled import compiled
+from .._cores import side_by_side
+from .._random import normal
 from ..landscape import PrincipalComponents, Sensing, find_critical_points, gradient_descent
 from ..problems import Problem
 from ..recovery import isometry
@@ -47,7 +49,8 @@ def saddles(
         second derivatives leave open.
     """
     rows = np.empty((len(counts), instances, 6))
-    for place in np.ndindex(rows.shape[:2]):
+
+    def fill(place: tuple[int, ...]) -> None:
         own = jax.random.fold_in(jax.random.fold_in(key, place[0]), place[1])
         problem = gaussian(counts[place[0]], planted(own), own)
         objective = Sensing(problem, RANK)
@@ -58,6 +61,8 @@ def saddles(
         flattest = float(np.max(strict)) / SPECTRUM[-1] if len(strict) else np.nan
         others = [len(found.of_kind(kind)) for kind in ("spurious minimum", "degenerate")]
         rows[place] = [*_constant(problem, own), flattest, len(strict), *others]
+
+    side_by_side(fill, np.ndindex(rows.shape[:2]))
     names = ("lower", "upper", "flattest", "saddles", "spurious", "degenerate")
     return {name: rows[..., k] for k, name in enumerate(names)}
 
@@ -83,16 +88,16 @@ def perturbed(
         the bound, and how far the values of the ends lie apart, relative to that of X_r.
     """
     rows = np.empty((2, len(levels), instances, 3))
-    for kind, at, one in np.ndindex(rows.shape[:3]):
+
+    def fill(place: tuple[int, ...]) -> None:
+        kind, at, one = place
         own = jax.random.fold_in(key, one)
         low = planted(own)
         problem = gaussian(600 * DIM * (DIM + 1) // 2, low, own)
         targets = np.asarray(problem.targets)
         if kind == 0:
             # R of the QR decomposition of Gaussian rows sees noise of the same size in all rows.
-            w = levels[at] * np.asarray(
-                jax.random.normal(jax.random.fold_in(own, 2), targets.shape)
-            )
+            w = levels[at] * np.asarray(normal(jax.random.fold_in(own, 2), targets.shape))
         else:
             rest = np.eye(DIM) - low @ np.linalg.pinv(low)
             w = np.asarray(problem.measurement.apply(jnp.asarray(levels[at] * rest)))
@@ -103,7 +108,9 @@ def perturbed(
         apart = float(np.max(np.linalg.norm(ends - low, axis=(1, 2))))
         bound = 2 * float(np.linalg.norm(w)) / np.sqrt(1 - _constant(problem, own)[1])
         spread = float(np.ptp(np.asarray(values))) / (0.25 * float(np.sum(w**2)))
-        rows[kind, at, one] = [apart, bound, spread]
+        rows[place] = [apart, bound, spread]
+
+    side_by_side(fill, np.ndindex(rows.shape[:3]))
     return {name: rows[..., k] for k, name in enumerate(("distance", "bound", "spread"))}
 
 
@@ -148,10 +155,15 @@ def iterations(
         Numbers of steps, shape (dims, conditions, starts); nan where 200,000 did not suffice.
     """
     found = np.empty((len(dims), len(conditions), count))
-    starts = jax.random.normal(key, (count, max(dims), RANK))
+    starts = normal(key, (count, max(dims), RANK))
     keys = jax.random.split(key, count)
-    for place, n in enumerate(dims):
-        for at, condition in enumerate(conditions):
-            steps = _steps(jnp.asarray(float(n)), jnp.asarray(float(condition)), starts, keys)
-            found[place, at] = np.where(np.asarray(steps) < 0, np.nan, np.asarray(steps, float))
+
+    def fill(place: tuple[int, ...]) -> None:
+        n, condition = float(dims[place[0]]), float(conditions[place[1]])
+        steps = np.asarray(_steps(jnp.asarray(n), jnp.asarray(condition), starts, keys))
+        found[place] = np.where(steps < 0, np.nan, steps)
+
+    first, *others = np.ndindex(found.shape[:2])
+    fill(first)
+    side_by_side(fill, others)
     return found

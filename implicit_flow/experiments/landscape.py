@@ -7,10 +7,11 @@ import jax
 import numpy as np
 
 from .. import _checks
+from .._cores import side_by_side
 from ._finish import finish
 from ._landscape_bounds import iterations, perturbed, saddles
 from ._landscape_family import sweep_of_d, threshold
-from ._landscape_models import MODELS, NO_SPURIOUS, census
+from ._landscape_models import MODELS, NO_SPURIOUS, Census, census
 from ._landscape_picture import draw
 from ._sizes import sizes
 
@@ -130,7 +131,11 @@ def run(
     _check(chosen)
     keys = jax.random.split(jax.random.key(seed), 4)
     each = (chosen["instances"], chosen["starts"])
-    found = [census(name, *each, chosen["num_steps"], key=keys[0])[0] for name in chosen["models"]]
+
+    def counted(name: str) -> Census:
+        return census(name, *each, chosen["num_steps"], key=keys[0])[0]
+
+    found = side_by_side(counted, chosen["models"])
     say("census of critical points taken")
     curved = saddles(tuple(chosen["counts"]), *each, key=keys[1])
     moved = perturbed(tuple(chosen["levels"]), *each, chosen["num_steps"], key=keys[1])

@@ -10,6 +10,7 @@ from scipy.linalg import expm
 
 from .. import _checks, closed_forms
 from .._compiled import compiled
+from .._cores import side_by_side
 from .._simulate import simulate
 from .._solution import Solution
 from ..convex import min_nuclear_norm
@@ -130,19 +131,26 @@ def run(
     X = np.empty((*shape, chosen["dim"], chosen["dim"]))
     errors, missed, least = np.empty(shape), np.empty(shape), np.empty(shape[:2])
     exact, commutators = np.empty((*shape[1:3], *X.shape[-2:])), np.empty(shape[:2])
+
+    def fill(place: tuple[int, ...]) -> None:
+        i, k, a = place
+        problem, commutators[i, k] = families[k][i]
+        for s, flow in enumerate(_steerings(problem, drawn[k], ladder[a])):
+            sol = _flow(problem, flow, jnp.asarray(ladder[a]), solver)
+            # A flow that has not met its targets has no end to compare.
+            X[i, k, a, s] = sol.X if _at_its_end(sol) else np.nan
+            errors[i, k, a, s] = sol.error_estimate
+            missed[i, k, a, s] = sol.residual_norm
+        if turns[i] == 0:
+            exact[k, a] = closed_forms.commuting(problem, log10_alpha=ladder[a])
+
     for i, angle in enumerate(turns):
-        for k, family in enumerate(families):
-            problem, commutators[i, k] = family[i]
-            least[i, k] = min_nuclear_norm(problem).value
-            for a, log10_alpha in enumerate(ladder):
-                for s, flow in enumerate(_steerings(problem, drawn[k], log10_alpha)):
-                    sol = _flow(problem, flow, jnp.asarray(log10_alpha), solver)
-                    # A flow that has not met its targets has no end to compare.
-                    X[i, k, a, s] = sol.X if _at_its_end(sol) else np.nan
-                    errors[i, k, a, s] = sol.error_estimate
-                    missed[i, k, a, s] = sol.residual_norm
-                if angle == 0:
-                    exact[k, a] = closed_forms.commuting(problem, log10_alpha=log10_alpha)
+        places = [(i, *place) for place in np.ndindex(shape[1:3])]
+        if i == 0:
+            # One program for all, compiled by the first.
+            fill(places.pop(0))
+        side_by_side(fill, places)
+        least[i] = [min_nuclear_norm(family[i][0]).value for family in families]
         say(f"angle {angle:g}: largest misfit {missed[i].max():.1g}")
     lanes, places = ("angle", "instance", "log10_alpha", "steering"), range(len(turns))
     ds = xarray.Dataset(

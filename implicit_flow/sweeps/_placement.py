@@ -1,12 +1,13 @@
 """Where a sweep runs: which devices, how many host threads, and which share of the blocks."""
 
-import os
 from dataclasses import dataclass
 from typing import final
 
 import jax
 import numpy as np
 from jax.sharding import AxisType, Mesh
+
+from .._cores import cores
 
 
 @final
@@ -73,12 +74,5 @@ def place(mesh: Mesh | None, threads: int | None) -> Placement:
     local = Mesh(np.asarray(devices), ("cells",), axis_types=(AxisType.Auto,))
     if threads is None:
         alone = len(devices) == 1 and devices[0].platform == "cpu"
-        threads = _cores() if alone else 1
+        threads = cores() if alone else 1
     return Placement(local, threads, jax.process_index(), jax.process_count())
-
-
-def _cores() -> int:
-    """The cores that this process may use, which a cluster's scheduler may have limited."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
