@@ -26,6 +26,7 @@ from ..networks import (
 )
 from ..plotting._style import COLORS, GRAY, figure
 from ._finish import finish
+from ._images import check_folder
 from ._sizes import sizes
 from ._step_size import StepSize, choose_step_size
 
@@ -190,12 +191,13 @@ def _compete(
 
 def _tasks(name: str, folder: str | Path | None, length: int) -> tuple[AbstractTask, AbstractTask]:
     """What step sizes are chosen on, and what is reported."""
+    check_folder("task", name, folder, bundled=("adding", "digits"), on_disk=("mnist", "text"))
     if name == "adding":
         return AddingTask(length), AddingTask(length)
     if name == "text":
-        content = text(folder if folder is not None else ".")
+        content = text(str(folder))
         return TextTask(content, length=length), TextTask(content, length=length, test=True)
-    images = (digits() if name == "digits" else mnist(folder if folder is not None else ".")).rows()
+    images = (digits() if folder is None else mnist(folder)).rows()
     return ImageTask(images.held_out(len(images.train_labels) // 6)), ImageTask(images)
 
 
