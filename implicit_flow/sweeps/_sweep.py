@@ -77,7 +77,8 @@ def sweep(
             side by side and the costly ones first.
         strategy: how the cells of a chunk are run on a device: `Loop()` by default on CPUs,
             `Lanes()` elsewhere.
-        threads: host threads; by default one for each core on a one-device CPU, else one.
+        threads: host threads; by default one for each core on a one-device CPU, else one. With
+            jaxlib before 0.11.2 chunks with batches of LAPACK calls take turns.
         force_resume: go on with a store that another version of this function has made.
 
     Returns:
