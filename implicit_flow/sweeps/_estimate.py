@@ -111,6 +111,9 @@ def estimate(
     traced = study(function, axes, static=static, outputs={}, placement=placement, cost=cost)
     plan = make_plan(traced, chunk_size, strategy)
     seconds, timed = plan.estimate()
+    where = placement.describe()
+    if plan.threads < placement.threads:
+        where += ", of which one computes at a time, for batches of LAPACK calls"
     return Estimate(
         axes={axis.name: axis.values.size for axis in traced.grid.axes},
         static=tuple(axis.name for axis in traced.grid.static_axes),
@@ -118,7 +121,7 @@ def estimate(
         compilations=len(traced.programs),
         chunks=plan.blocks.count,
         chunk_size=plan.blocks.capacity,
-        where=placement.describe(),
+        where=where,
         strategy=strategy.describe(),
         cell_seconds=seconds * plan.parallel / traced.grid.size,
         cells_timed=timed,

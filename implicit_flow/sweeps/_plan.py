@@ -139,7 +139,14 @@ class Plan:
     def parallel(self) -> int:
         """The number of cells that advance at the same time, on all processes."""
         share = -(-self.blocks.capacity // self.placement.mesh.size)
-        return self.placement.workers * self.placement.processes * self.strategy.width(share)
+        workers = self.threads * self.placement.mesh.size
+        return workers * self.placement.processes * self.strategy.width(share)
+
+    @property
+    def threads(self) -> int:
+        """Threads that compute at the same time, as far as the lowered programs tell."""
+        turns = any(program.takes_turns for program in self.study.programs)
+        return 1 if turns else self.placement.threads
 
     def in_order(self, blocks: np.ndarray) -> list[int]:
         """Blocks with the costly ones first, and those that share a compilation together."""

@@ -132,6 +132,11 @@ class ChunkProgram:
         """The number of devices that share a chunk."""
         return self._mesh.size
 
+    @property
+    def takes_turns(self) -> bool:
+        """Whether it must not run beside others of its kind; known once it is lowered."""
+        return not isinstance(self._turn, nullcontext)
+
     def lower(self, capacity: int, strategy: AbstractStrategy) -> None:
         """Prepares the program for chunks of `capacity` cells; the first call decides.
 

@@ -91,3 +91,15 @@ def test_the_library_makes_no_batches(function, monkeypatch):
     text = lowered(function, jnp.array([3.0, 2.0, 1.0]))
     assert "lapack_dsyevd" in text
     assert isinstance(turn_of(text), nullcontext)
+
+
+def test_an_estimate_counts_on_one_thread_where_chunks_take_turns(monkeypatch):
+    monkeypatch.setattr(_batched_lapack, "version", lambda name: "0.10.2")
+    shape = (2, 2, 2)
+    for function, threads in (
+        (lambda a: jnp.linalg.eigvalsh(a * jnp.ones(shape)), 1),
+        (lambda a: a * jnp.ones(shape), 3),
+    ):
+        found = imf.sweeps.estimate(function, {"a": [1.0, 2.0, 3.0, 4.0]}, threads=3)
+        assert found.cell_seconds * found.cells == pytest.approx(threads * found.seconds)
+        assert ("one computes at a time" in str(found)) == (threads == 1)
