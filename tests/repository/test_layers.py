@@ -11,6 +11,8 @@ FLOORS = {
     "_checks": 0,
     "_citation": 0,
     "_compiled": 0,
+    "_cores": 0,
+    "_random": 0,
     "_results": 0,
     "_types": 0,
     "_version": 0,
