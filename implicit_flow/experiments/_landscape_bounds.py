@@ -8,8 +8,8 @@ import numpy as np
 from jaxtyping import Array
 
 from .._compiled import compiled
-from .._cores import side_by_side
 from .._random import normal
+from .._side_by_side import side_by_side
 from ..landscape import PrincipalComponents, Sensing, find_critical_points, gradient_descent
 from ..problems import Problem
 from ..recovery import isometry

@@ -12,8 +12,8 @@ from jaxtyping import Array, Float
 from scipy.integrate import solve_ivp
 
 from .._compiled import compiled
-from .._cores import side_by_side
 from .._random import normal
+from .._side_by_side import side_by_side
 from .._simulate import simulate
 from ..flows import SteeredFlow
 from ..measurements import DenseMeasurement

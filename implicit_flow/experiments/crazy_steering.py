@@ -63,7 +63,7 @@ def run(
         max_iterations: of BFGS, from each first steering, and on the way to a singular target for
             each of the targets in between.
         most_starts: first steerings to try where a target is not met.
-        say: called with lines of progress.
+        say: called with lines of progress, also from other threads.
 
     Returns:
         Distances from the targets, Lie algebra dimensions and steerings, over n and the pair.

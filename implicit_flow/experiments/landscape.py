@@ -7,7 +7,7 @@ import jax
 import numpy as np
 
 from .. import _checks
-from .._cores import side_by_side
+from .._side_by_side import side_by_side
 from ._finish import finish
 from ._landscape_bounds import iterations, perturbed, saddles
 from ._landscape_family import sweep_of_d, threshold

@@ -25,8 +25,8 @@ from ..networks import (
     train,
 )
 from ..plotting._style import COLORS, GRAY, figure
+from ._data_folder import check_folder
 from ._finish import finish
-from ._images import check_folder
 from ._sizes import sizes
 from ._step_size import StepSize, choose_step_size
 

@@ -10,7 +10,7 @@ from scipy.linalg import expm
 
 from .. import _checks, closed_forms
 from .._compiled import compiled
-from .._cores import side_by_side
+from .._side_by_side import side_by_side
 from .._simulate import simulate
 from .._solution import Solution
 from ..convex import min_nuclear_norm

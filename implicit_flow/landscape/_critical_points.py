@@ -11,6 +11,7 @@ from jaxtyping import Array, Float
 
 from .. import _checks
 from .._compiled import compiled
+from ..linalg import each
 from ._base import AbstractObjective
 from ._hessian import hessian
 
@@ -195,12 +196,7 @@ def _search(
             "curvatures": jnp.linalg.norm(hessian(objective, start), ord=2),
         }
 
-    # On a CPU one after the other: a batch takes all starts to the slowest, and may hang
-    # (docs/decisions/batched_lapack.md).
-    def one_by_one(starts: Array) -> dict[str, Any]:
-        return jax.lax.map(one, starts)
-
-    return jax.lax.platform_dependent(starts, cpu=one_by_one, default=jax.vmap(one))
+    return each(one, starts)
 
 
 def across_symmetries(

@@ -1,5 +1,6 @@
 """Symmetric matrices and graded factors: the linear algebra that every floor shares."""
 
+from ._each import each as each
 from ._graded import (
     LOG_ZERO as LOG_ZERO,
     GradedFactor as GradedFactor,
@@ -23,7 +24,6 @@ from ._graded_values import log_singular_values as log_singular_values
 from ._row_lengths import log_row_lengths as log_row_lengths, row_lengths as row_lengths
 from ._symmetric import (
     divided_exponential as divided_exponential,
-    eigh_each as eigh_each,
     symmetric_expm as symmetric_expm,
     taylor_expm as taylor_expm,
 )

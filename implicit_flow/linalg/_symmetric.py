@@ -132,33 +132,3 @@ def _symmetric_expm_jvp(primals, tangents):
     )
     inner = vectors.T @ (0.5 * (tangent + tangent.T)) @ vectors
     return symmetric_expm(matrix), vectors @ (weights * inner) @ vectors.T
-
-
-def eigh_each(stack: Float[Array, "k n n"]) -> tuple[Float[Array, "k n"], Float[Array, "k n n"]]:
-    """The eigenvalues and eigenvectors of several symmetric matrices, on a CPU one by one.
-
-    jaxlib 0.10 hands large batches to the threads that wait for them: programs that run side by
-    side, as the cells of a sweep do, then wait for each other for ever
-    (docs/decisions/batched_lapack.md).
-
-    Args:
-        stack: symmetric matrices.
-
-    Returns:
-        Eigenvalues, ascending, and eigenvectors in columns.
-
-    Example:
-        >>> import jax.numpy as jnp
-        >>> from implicit_flow.linalg import eigh_each
-        >>> values, vectors = eigh_each(jnp.stack([jnp.eye(2), jnp.diag(jnp.array([3.0, 1.0]))]))
-        >>> values.tolist()
-        [[1.0, 1.0], [1.0, 3.0]]
-    """
-
-    def one_by_one(stack):
-        return tuple(jax.lax.map(lambda matrix: tuple(jnp.linalg.eigh(matrix)), stack))
-
-    def at_once(stack):
-        return tuple(jnp.linalg.eigh(stack))
-
-    return jax.lax.platform_dependent(stack, cpu=one_by_one, default=at_once)

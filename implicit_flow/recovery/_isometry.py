@@ -10,6 +10,7 @@ from jaxtyping import Array, ArrayLike, Float
 from .. import _checks
 from .._compiled import compiled
 from .._types import PRECISION, Matrix, RandomKey, Scalar
+from ..linalg import each
 from ..measurements import AbstractMeasurement
 
 
@@ -134,14 +135,7 @@ def _bracket(
 
     keys = jnp.concatenate([jax.random.split(key, num_starts)] * 2)
     down = jnp.arange(2 * num_starts) < num_starts
-
-    # On a CPU one after the other: batches may hang there (docs/decisions/batched_lapack.md).
-    def one_by_one(*args):
-        return jax.lax.map(lambda each: search(*each), args)
-
-    ends, points = jax.lax.platform_dependent(
-        jnp.where(down, -1, 1).astype(dtype), keys, cpu=one_by_one, default=jax.vmap(search)
-    )
+    ends, points = each(search, jnp.where(down, -1, 1).astype(dtype), keys)
     low, high = ends[:num_starts], ends[num_starts:]
     lows, highs = points[:num_starts], points[num_starts:]
     smallest, largest = jnp.min(low), jnp.max(high)

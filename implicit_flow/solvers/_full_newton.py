@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from ..linalg import divided_exponential, eigh_each
+from ..linalg import divided_exponential, each
 from ._congruence_term import CongruenceTerm
 from ._radau import ResidualRadau
 from ._stages import Stages, agrees, effect, exponents, rounding, stage_factors
@@ -72,7 +72,7 @@ def stage_jacobian(
     dtype = factor.dtype
     m = residuals.shape[1]
     stack = jax.vmap(term.adjoint)(jnp.eye(m, dtype=dtype))
-    values, vectors = eigh_each(exponents(term, residuals, step))
+    values, vectors = each(jnp.linalg.eigh, exponents(term, residuals, step))
     grown = (vectors * jnp.exp(values)[:, None, :]) @ jnp.swapaxes(vectors, 1, 2)
     intervals = grown[1::2] @ grown[::2]
     first = intervals[0] @ factor

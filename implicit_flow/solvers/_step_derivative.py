@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from ..linalg import Substeps, divided_exponential, eigh_each, log_derivatives, substeps
+from ..linalg import Substeps, divided_exponential, each, log_derivatives, substeps
 from ._congruence_term import CongruenceTerm
 from ._newton_matrix import NewtonMatrix
 from ._record import Entry
@@ -82,7 +82,7 @@ def exponentials(
         The exponentials.
     """
     s = weighted_exponents(term, entry.residuals, entry.step, weights)
-    values, vectors = eigh_each(s)
+    values, vectors = each(jnp.linalg.eigh, s)
     return Exponentials(
         s, values, vectors, entry.linear, substeps(s, spread=spread, limit=SUBSTEP_LIMIT)
     )

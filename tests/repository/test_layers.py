@@ -14,6 +14,7 @@ FLOORS = {
     "_cores": 0,
     "_random": 0,
     "_results": 0,
+    "_side_by_side": 0,
     "_types": 0,
     "_version": 0,
     "linalg": 0,

@@ -284,6 +284,18 @@ def _random_instance(seed):
     return size * stack, scale * targets, log10_alpha
 
 
+@jax.jit
+def _patient(stack, targets, log10_alpha):
+    problem = imf.Problem(imf.measurements.DenseMeasurement(stack), targets)
+    return integrate(
+        congruence_term(problem),
+        ResidualRadau(),
+        frame=jnp.eye(3),
+        log_alpha=log10_alpha * jnp.log(10.0),
+        max_steps=16_384,
+    )
+
+
 def _held_to_scipy(solve, seed):
     stack, targets, log10_alpha = _random_instance(seed)
     sol = solve(stack, targets, log10_alpha)
@@ -291,10 +303,9 @@ def _held_to_scipy(solve, seed):
     answers = (RESULTS.successful, RESULTS.stationary, RESULTS.vanished, RESULTS.norm_diverges)
     warnings = (RESULTS.tolerance_not_met, RESULTS.ill_conditioned)
     if bool(sol.result == RESULTS.not_stationary):
-        # A norm that diverges may do so over more steps than there are: no answer, and it says so.
+        # More steps than there are: no answer, it says so, and with more of them there is one.
         assert np.isinf(sol.error_estimate)
-        assert np.linalg.norm(sol.residual) > 0.1 * np.linalg.norm(targets)
-        return
+        sol = _patient(jnp.asarray(stack), jnp.asarray(targets), jnp.asarray(log10_alpha))
     assert any(bool(sol.result == item) for item in answers + warnings)
     end = float(sol.time)
     if bool(sol.result == RESULTS.norm_diverges) or not 0 < end < 1e300:

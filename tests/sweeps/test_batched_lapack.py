@@ -7,9 +7,11 @@ from contextlib import nullcontext
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 import implicit_flow as imf
+from implicit_flow.experiments import _steering_search
 from implicit_flow.landscape import _critical_points
 from implicit_flow.sweeps import _batched_lapack
 from implicit_flow.sweeps._batched_lapack import turn_of
@@ -84,13 +86,35 @@ def constant(targets):
     return imf.recovery.isometry(A, 1, key=jax.random.key(0), num_starts=2, num_steps=3).lower
 
 
-@pytest.mark.parametrize("function", [norm, jax.grad(norm), points, constant])
+def steering(targets):
+    """What crazy-steering runs side by side."""
+    stack = jnp.stack([jnp.diag(targets), jnp.ones((3, 3))])
+    start = jnp.ones((5, 2))
+    return _steering_search._minimize.__wrapped__(stack, jnp.eye(3), start, 5)[0]
+
+
+@pytest.mark.parametrize("function", [norm, jax.grad(norm), points, constant, steering])
 def test_the_library_makes_no_batches(function, monkeypatch):
     """Of a single flow, and of what an experiment runs side by side."""
     monkeypatch.setattr(_batched_lapack, "version", lambda name: "0.10.2")
     text = lowered(function, jnp.array([3.0, 2.0, 1.0]))
-    assert "lapack_dsyevd" in text
+    assert "lapack_d" in text
     assert isinstance(turn_of(text), nullcontext)
+
+
+@pytest.mark.parametrize("engine", ["kvaerno5", "dopri8"])
+def test_steerings_that_run_side_by_side_make_no_batches(engine, monkeypatch):
+    monkeypatch.setattr(_batched_lapack, "version", lambda name: "0.10.2")
+    stack, targets = jnp.stack([jnp.eye(2), jnp.ones((2, 2))]), jnp.array([1.0, 2.0])
+    problem = imf.Problem(imf.measurements.DenseMeasurement(stack), targets)
+    experiment = imf.experiments.load("steering-independence")
+    flow = experiment._steerings(problem, np.arange(4) % 2, -2.0)[0]
+
+    def end(log10_alpha):
+        solver = experiment.named_engine(engine)
+        return experiment._flow.__wrapped__(problem, flow, log10_alpha, solver).X
+
+    assert isinstance(turn_of(lowered(end, jnp.asarray(-2.0))), nullcontext)
 
 
 def test_an_estimate_counts_on_one_thread_where_chunks_take_turns(monkeypatch):
