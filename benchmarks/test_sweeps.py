@@ -72,6 +72,9 @@ EVERYDAY = Scale(
     devices=(2,),
 )
 SCALE = FULL
+STORES = tempfile.TemporaryDirectory()
+# A file system in memory shows what is the sweep's own, and not the disk's.
+MEMORY = Path("/dev/shm")
 # The relative residual at which the baselines may stop. The sweep's own cells go on to rest, at the
 # `rtol` that leaves no larger one: `largest_residual_norm` in the results says whether it did.
 RESIDUAL, RTOL = 1e-6, 1e-4
@@ -219,10 +222,14 @@ class Timing:
         return self.seconds - self.compilation
 
 
-def time_sweep(function, axes, **options):
+def time_sweep(function, axes, stores=STORES.name, **options):
     """Runs a sweep into a store on disk, with its progress line."""
     compilation = Compilation()
-    with tempfile.TemporaryDirectory() as folder, open(os.devnull, "w") as nowhere:
+    # Stores are kept until the process ends: ext4 passes over the inodes of files that were deleted
+    # within the last minutes, so that after the removal of one store the files of the next cost
+    # twenty times as much to create, and no user is in that position.
+    folder = tempfile.mkdtemp(dir=stores)
+    with open(os.devnull, "w") as nowhere:
         began, began_cpu = time.perf_counter(), time.process_time()
         with compilation.watched():
             ds = sweeps.sweep(
@@ -397,18 +404,29 @@ def overhead_part():
     # Chunks of a tenth of a second, on this machine now.
     trial = bare_chunk(busy_cell)
     ITERATIONS = int(ITERATIONS * CHUNK_SECONDS / time_loop(trial, [(0.5,)])[0][0])
-    idle, busy = compare(idle_cell), compare(busy_cell)
+    found = {"disk": overheads(STORES.name)}
+    if MEMORY.is_dir():
+        with tempfile.TemporaryDirectory(dir=MEMORY) as folder:
+            found["memory"] = overheads(folder)
     return {
         "threads": len(os.sched_getaffinity(0)),
         "chunks": SCALE.overhead_chunks,
         "chunk_seconds": CHUNK_SECONDS,
+        **found,
+        "target": 0.05,
+    }
+
+
+def overheads(stores):
+    """Of chunks that wait and of chunks that compute, with stores in one folder."""
+    idle, busy = compare(idle_cell, stores), compare(busy_cell, stores)
+    return {
         "idle_chunks": {
             **idle,
             "median_cpu_overhead": statistics.median(idle["cpu_overhead"]),
             "median_wall_overhead": statistics.median(idle["wall_overhead"]),
         },
         "busy_chunks": {**busy, "median_cpu_overhead": statistics.median(busy["cpu_overhead"])},
-        "target": 0.05,
     }
 
 
@@ -420,7 +438,7 @@ def bare_chunk(cell):
     return chunk
 
 
-def compare(cell):
+def compare(cell, stores):
     """What a sweep takes beyond its chunks, as shares of the chunks' time.
 
     Two sweeps that differ in nothing but the number of chunks are subtracted, so that what a call
@@ -443,6 +461,7 @@ def compare(cell):
                 cell,
                 {"x": np.linspace(0.0, 1.0, chunks), "seed": range(CHUNK_CELLS)},
                 chunk_size=CHUNK_CELLS,
+                stores=stores,
             )
             for chunks in (few, many)
         )

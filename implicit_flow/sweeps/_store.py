@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     import xarray
 
 
+# Results up to this size are read into memory, larger ones when they are looked at.
+LOADED_BYTES = 2**26
+
+
 @final
 @dataclass(frozen=True)
 class Field:

@@ -18,16 +18,13 @@ from ._plan import Plan, Study, check_chunk_size, make_plan, study
 from ._progress import AbstractProgress, NoProgress, ProgressLine, counted
 from ._share import agree
 from ._source import function_name
-from ._store import AbstractStore, MemoryStore
+from ._store import LOADED_BYTES, AbstractStore, MemoryStore
 from ._strategy import AbstractStrategy, default_strategy
 from ._zarr_store import ZarrStore, as_path
 
 
 if TYPE_CHECKING:
     import xarray
-
-# Results up to this size are read into memory, larger ones when they are looked at.
-_LOADED_BYTES = 2**26
 
 
 def sweep(
@@ -134,7 +131,7 @@ def sweep(
     finally:
         reporter.close()
     dataset = keeper.dataset()
-    return dataset.load() if dataset.nbytes <= _LOADED_BYTES else dataset
+    return dataset.load() if dataset.nbytes <= LOADED_BYTES else dataset
 
 
 _KINDS: dict[str, tuple[Any, str, str]] = {

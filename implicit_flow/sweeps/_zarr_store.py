@@ -1,5 +1,6 @@
 """A Zarr store on disk: every block is one file per array, whole before it is marked done."""
 
+import math
 import os
 import warnings
 from collections.abc import Mapping, Sequence
@@ -13,7 +14,15 @@ from ._grid import Blocks
 from ._ledger import Ledger, checksum
 from ._manifest import Record
 from ._outputs import Returned
-from ._store import AbstractStore, BlockResult, Field, coordinates, fields
+from ._store import (
+    LOADED_BYTES,
+    AbstractStore,
+    BlockResult,
+    Field,
+    MemoryStore,
+    coordinates,
+    fields,
+)
 
 
 if TYPE_CHECKING:
@@ -37,6 +46,9 @@ class ZarrStore(AbstractStore):
         self._ledger = Ledger(path)
         # Of the blocks that are done: the number of cells, and of failed ones.
         self._done: dict[int, tuple[int, int]] = {}
+        self._returned = returned
+        # What this object has written from the first block on, so that nothing need be read.
+        self._written: MemoryStore | None = None
 
     @property
     def ledger(self) -> Ledger:
@@ -80,6 +92,8 @@ class ZarrStore(AbstractStore):
                 self._done[block] = (entry["cells"], entry["failed"])
             else:
                 damaged += 1
+        if not self._done and self._size() <= LOADED_BYTES:
+            self._written = MemoryStore(self._blocks, self._returned, manifest["attributes"])
         return damaged
 
     def missing(self) -> np.ndarray:
@@ -112,6 +126,8 @@ class ZarrStore(AbstractStore):
             }
         write_files(contents)
         self._ledger.finish(entries)
+        if self._written is not None:
+            self._written.write(results)
         for result in results:
             self._done[result.block] = (result.cells, result.failed)
 
@@ -121,7 +137,9 @@ class ZarrStore(AbstractStore):
         return sum(cells for cells, _ in counts), sum(failed for _, failed in counts)
 
     def dataset(self) -> "xarray.Dataset":
-        """The store as it is now, read when looked at."""
+        """The store as it is now, read when looked at; from memory if it was all written here."""
+        if self._written is not None and len(self._done) == self._blocks.count:
+            return self._written.dataset()
         return open_dataset(self._path)
 
     def advice(self) -> str:
@@ -129,6 +147,13 @@ class ZarrStore(AbstractStore):
         return (
             f"They are safe in {str(self._path)!r}: run the same call (or command) again, and only "
             "the others are computed."
+        )
+
+    def _size(self) -> int:
+        """Bytes of all arrays."""
+        cells = self._blocks.grid.size
+        return cells * sum(
+            math.prod(field.extra_shape) * field.dtype.itemsize for field in self._fields.values()
         )
 
     def _file(self, field: Field, block: int) -> str:

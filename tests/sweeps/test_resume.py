@@ -11,6 +11,7 @@ import pytest
 import xarray
 
 from implicit_flow import sweeps
+from implicit_flow.sweeps import _zarr_store
 
 
 bare = functools.partial(sweeps.sweep, progress=False)
@@ -57,6 +58,31 @@ def test_strings_as_labels(tmp_path):
     bare(lambda a, name: a * len(name), axes, static=("name",), store=path)
     with xarray.open_zarr(path) as ds:
         assert ds["value"].sel(a=2.0, name="much longer").item() == 22.0
+
+
+def test_what_was_just_written_is_not_read_back(tmp_path, monkeypatch):
+    """It is the same Dataset, labels and attributes included."""
+    kept, path = _zarr_store.open_dataset, tmp_path / "study.zarr"
+    monkeypatch.setattr(_zarr_store, "open_dataset", None)
+    axes = {"a": sweeps.Axis([0.1, 0.2], units="m"), "name": ["one", "other"]}
+    outputs = {"x": sweeps.Output(units="s", dims=("place",))}
+    ds = bare(
+        lambda a, name: {"x": jnp.ones(3) * a * len(name)},
+        axes,
+        static=("name",),
+        outputs=outputs,
+        store=path,
+        chunk_size=1,
+    )
+    monkeypatch.setattr(_zarr_store, "open_dataset", kept)
+    xarray.testing.assert_identical(ds, sweeps.load(path).load())
+
+
+def test_what_is_too_large_to_keep_is_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(_zarr_store, "LOADED_BYTES", 12 * (8 + 4 + 8 + 4) - 1)
+    monkeypatch.setattr(_zarr_store.MemoryStore, "__init__", None)
+    ds = bare(study, AXES, store=tmp_path / "study.zarr", chunk_size=4)
+    assert ds["x"].sel(a=0.2, seed=3).item() == pytest.approx(math.sin(0.2) + 3, rel=1e-15)
 
 
 def test_finished_store_is_read_and_not_computed(store):
