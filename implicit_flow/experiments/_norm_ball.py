@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 from scipy.optimize import minimize
 
 
@@ -73,19 +73,36 @@ def descend_from(
         x = minimize(objective, x, jac=True, method="L-BFGS-B", options=options).x
         x = x / np.linalg.norm(x)
     value, slope = objective(x)
-    hessian = np.asarray(_hessian(*map(jnp.asarray, (x, values, train)), radius))
+    curvature, escape = least_curvatures(x, mask, values, train, radius)
     U, V = x[: p * most].reshape(p, most), x[p * most :].reshape(q, most)
     W = 2 * radius * U @ V.T
     gradient = train * (W - values)
     gap = radius * np.linalg.norm(gradient, 2) + np.sum(gradient * W)
+    return End(value, float(gap), float(np.linalg.norm(slope)), curvature, escape)
+
+
+def least_curvatures(
+    x: Float[np.ndarray, " s"],
+    mask: Bool[np.ndarray, " s"],
+    values: Float[np.ndarray, "p q"],
+    train: Float[np.ndarray, "p q"],
+    radius: float,
+) -> tuple[float, float]:
+    """The least curvature of the loss on the sphere.
+
+    Args:
+        x: factors, flat, of length 1.
+        mask: which entries may move.
+        values: y.
+        train: 1 at the entries that count.
+        radius: tau.
+
+    Returns:
+        That along the entries of the mask, and that along all.
+    """
+    hessian = np.asarray(_hessian(*map(jnp.asarray, (x, values, train)), radius))
     within = hessian[np.ix_(mask, mask)]
-    return End(
-        value=value,
-        gap=float(gap),
-        slope=float(np.linalg.norm(slope)),
-        curvature=float(np.linalg.eigvalsh(within)[0]),
-        escape=float(np.linalg.eigvalsh(hessian)[0]),
-    )
+    return float(np.linalg.eigvalsh(within)[0]), float(np.linalg.eigvalsh(hessian)[0])
 
 
 def _loss(

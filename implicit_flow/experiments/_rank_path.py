@@ -132,7 +132,7 @@ def rank_path(
         found = minimize(objective, x, jac=True, method="L-BFGS-B", options=options)
         x = np.array(found.x)
         rows.append(
-            _row(x[:split].reshape(p, most) @ x[split:].reshape(q, most).T, ratings, penalty)
+            row_of(x[:split].reshape(p, most) @ x[split:].reshape(q, most).T, ratings, penalty)
         )
     return rows
 
@@ -155,7 +155,17 @@ def _penalized(
     return jax.value_and_grad(objective)(x)
 
 
-def _row(W: np.ndarray, ratings: Ratings, penalty: float) -> dict[str, Any]:
+def row_of(W: Float[np.ndarray, "p q"], ratings: Ratings, penalty: float) -> dict[str, Any]:
+    """What is said of one matrix.
+
+    Args:
+        W: of any rank.
+        ratings: for training and testing.
+        penalty: lambda.
+
+    Returns:
+        As `rank_path` does for each k.
+    """
     singular = np.linalg.svd(W, compute_uv=False)
     error = W - ratings.values
     residual = ratings.train * error

@@ -91,7 +91,7 @@ def descend_rows(
         rows = x.reshape(start.shape)
         size = np.linalg.norm(rows, axis=1, keepdims=True)
         Z = rows / size
-        R, slope = _pull(Z, values, train, root)
+        R, slope = pull(Z, values, train, root)
         slope -= Z * np.sum(Z * slope, axis=1, keepdims=True)
         return 0.5 * float(np.sum(R**2)), (slope / size).ravel()
 
@@ -105,14 +105,29 @@ def descend_rows(
     rows = x.reshape(start.shape)
     Z = rows / np.linalg.norm(rows, axis=1, keepdims=True)
     value, slope = objective(Z.ravel())
-    R, pull = _pull(Z, values, train, root)
-    multipliers = np.maximum(-np.sum(pull * Z, axis=1) / bound, 0.0)
+    R, force = pull(Z, values, train, root)
+    multipliers = np.maximum(-np.sum(force * Z, axis=1) / bound, 0.0)
     gap = value - lower_bound(R, multipliers, values, bound)
     return RowEnd(value, float(gap), float(np.linalg.norm(slope)))
 
 
-def _pull(Z: np.ndarray, values: np.ndarray, train: np.ndarray, root: float) -> Any:
-    """The residual on the entries that count, and the slope of the loss in the unit rows Z."""
+def pull(
+    Z: Float[np.ndarray, "s e"],
+    values: Float[np.ndarray, "p q"],
+    train: Float[np.ndarray, "p q"],
+    root: float,
+) -> tuple[Float[np.ndarray, "p q"], Float[np.ndarray, "s e"]]:
+    """The residual on the entries that count, and the slope of the loss in the unit rows.
+
+    Args:
+        Z: rows of U and of V, and their last entry, which does not enter.
+        values: y.
+        train: 1 at the entries that count.
+        root: of B, the length of rows.
+
+    Returns:
+        Residual and slope.
+    """
     p = len(values)
     U, V = root * Z[:p, :-1], root * Z[p:, :-1]
     R = train * (U @ V.T - values)

@@ -146,6 +146,7 @@ def run(
         {
             **{name: (over, values) for name, values in mirror["scalars"].items()},
             "x": (("instance", "potential", "coordinate"), mirror["x"]),
+            "flow_x": (("instance", "potential", "coordinate"), mirror["flow_x"]),
             "rows": (("instance", "measurement", "coordinate"), rows),
             "targets": (("instance", "measurement"), targets),
             **_steepest(size, rows, targets),
@@ -181,6 +182,7 @@ def _mirror(size: dict[str, Any], kinds: Any, rows: Any, targets: Any) -> dict[s
     names = ("flow_distance", "flow_error_estimate", "descent_distance", "descent_misfit", "spread")
     scalars = {name: np.full(shape, np.nan) for name in names}
     x, path = np.zeros((*shape, rows.shape[2])), None
+    flow_x = np.full_like(x, np.nan)
     for place, (name, kind) in enumerate(kinds.items()):
         options = {"alpha": _ALPHA} if kind.flow.needs_alpha else {}
 
@@ -209,11 +211,12 @@ def _mirror(size: dict[str, Any], kinds: Any, rows: Any, targets: Any) -> dict[s
             scalars["spread"][k, place] = np.linalg.norm(least - best) / norm
             if name in size["integrated"]:
                 sol = solve(A, y)
+                flow_x[k, place] = sol.x
                 scalars["flow_distance"][k, place] = np.linalg.norm(sol.x - best) / norm
                 scalars["flow_error_estimate"][k, place] = sol.error_estimate
                 if name == "entropy" and k == 0:
                     path = np.asarray(sol.Xs)
-    return {"scalars": scalars, "x": x, "entropy": path}
+    return {"scalars": scalars, "x": x, "flow_x": flow_x, "entropy": path}
 
 
 def _problem(rows: Any, targets: Any) -> Problem:
@@ -224,6 +227,7 @@ def _steepest(size: dict[str, Any], rows: Any, targets: Any) -> dict[str, Any]:
     """Excess of the norm where steepest descent ended, relative to the least norm."""
     shape = (len(rows), len(NORMS), len(size["steps"]))
     excess, misfit = np.zeros(shape), np.zeros(shape)
+    ends = np.zeros((*shape, rows.shape[2]))
     orders = {"l1": 1, "l2": 2, "linf": np.inf}
 
     shares = jnp.asarray(size["steps"], float)
@@ -238,11 +242,15 @@ def _steepest(size: dict[str, Any], rows: Any, targets: Any) -> dict[str, Any]:
             return sol.x, sol.residual_norm
 
         lanes = jax.jit(jax.vmap(jax.vmap(end, (None, None, 0)), (0, 0, None)))
-        x, misfit[:, j] = lanes(jnp.asarray(rows), jnp.asarray(targets), shares)
+        ends[:, j], misfit[:, j] = lanes(jnp.asarray(rows), jnp.asarray(targets), shares)
         least = np.array([_least(A, y, norm) for A, y in zip(rows, targets, strict=True)])
-        excess[:, j] = np.linalg.norm(x, orders[norm], axis=2) / least[:, None] - 1
+        excess[:, j] = np.linalg.norm(ends[:, j], orders[norm], axis=2) / least[:, None] - 1
     over = ("instance", "norm", "step")
-    return {"excess": (over, excess), "steepest_misfit": (over, misfit)}
+    return {
+        "excess": (over, excess),
+        "steepest_misfit": (over, misfit),
+        "steepest_x": ((*over, "coordinate"), ends),
+    }
 
 
 def _least(rows: np.ndarray, targets: np.ndarray, norm: str) -> float:

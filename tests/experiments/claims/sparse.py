@@ -79,7 +79,8 @@ def check(ds):
     solved, tried = ds.flow_error_estimate.notnull(), ds.flow_distance.notnull()
     assert int(solved.sum()) >= 0.7 * int(tried.sum()) > 0
     assert bool((tried == (ds.instance < tried.sum("instance"))).all())
-    assert float(ds.flow_distance.min()) > 0
+    assert float(ds.flow_distance.min()) >= 0
+    assert float(ds.flow_distance.max()) > 0
     # Those that were cut off too, but for few.
     assert int((ds.flow_distance <= 1e-5).sum()) >= 0.9 * int(tried.sum())
     assert float(ds.flow_error_estimate.max()) < 1e-3
