@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
-from scipy.integrate import solve_ivp
+from scipy.integrate import LSODA
 
 from .. import _checks
 from .._compiled import compiled
@@ -54,6 +54,8 @@ SETTINGS: dict[str, dict[str, Any]] = {
 }
 # Of X at each time, as asked for.
 _RTOL = 1e-9
+# Steps that the naive method may take: from 1e-100 it may stand still for ever.
+_PATIENCE = 20_000
 
 
 def run(
@@ -112,7 +114,7 @@ def run(
 @compiled
 def _flow(problem: Problem, log10_alpha: Array, t1: Array) -> Solution:
     return simulate(
-        problem, log10_alpha=log10_alpha, t1=t1, rtol=_RTOL, max_steps=16_384, throw=False
+        problem, log10_alpha=log10_alpha, t1=t1, rtol=_RTOL, max_steps=32_768, throw=False
     )
 
 
@@ -140,7 +142,10 @@ def _at(problem: Problem, log10_alpha: float, time: float) -> dict[str, Any]:
 
 
 def _naive(log10_alpha: float, times: np.ndarray) -> dict[str, np.ndarray]:
-    """W = UV' from U0 = V0 by a method that does not know that U = V, nor det W > 0."""
+    """W = UV' from U0 = V0 by a method that does not know that U = V, nor det W > 0.
+
+    Of the times that it does not reach in so many steps it has nan.
+    """
 
     def velocity(t: float, flat: np.ndarray) -> np.ndarray:
         del t
@@ -150,19 +155,22 @@ def _naive(log10_alpha: float, times: np.ndarray) -> dict[str, np.ndarray]:
         return -np.stack([R @ V, R.T @ U]).ravel()
 
     start = 10 ** (log10_alpha / 2) * np.eye(2)
-    found = solve_ivp(
-        velocity,
-        (0, times[-1]),
-        np.stack([start, start]).ravel(),
-        method="LSODA",
-        t_eval=times,
-        rtol=1e-8,
-        atol=1e-10,
+    solver: Any = LSODA(
+        velocity, 0.0, np.stack([start, start]).ravel(), times[-1], rtol=1e-8, atol=1e-10
     )
-    U, V = np.moveaxis(found.y.T.reshape(-1, 2, 2, 2), 1, 0)
+    flat = np.full((len(times), 8), np.nan)
+    for _ in range(_PATIENCE):
+        if solver.status != "running":
+            break
+        solver.step()
+        passed = (times > solver.t_old) & (times <= solver.t)
+        if np.any(passed):
+            flat[passed] = solver.dense_output()(times[passed]).T
+    U, V = np.moveaxis(flat.reshape(-1, 2, 2, 2), 1, 0)
     W = U @ np.swapaxes(V, 1, 2)
     loss = ((W[:, 0, 1] - 1) ** 2 + (W[:, 1, 0] - 1) ** 2 + W[:, 1, 1] ** 2) / 2
-    return {"X11": W[:, 0, 0], "loss": loss, "det": np.linalg.det(W)}
+    det = W[:, 0, 0] * W[:, 1, 1] - W[:, 0, 1] * W[:, 1, 0]
+    return {"X11": W[:, 0, 0], "loss": loss, "det": det}
 
 
 def _outcome(ds: "xarray.Dataset") -> dict[str, str]:
@@ -179,6 +187,7 @@ def _outcome(ds: "xarray.Dataset") -> dict[str, str]:
     grows = all(bool(np.all(rise(name) > 2 * known)) for name in norms)
     falls = bool(np.all(rise("loss") < 0))
     stuck = float(ds.naive_X11.isel(time=-1).min())
+    lost = int(ds.naive_X11.isel(time=-1).isnull().sum())
     # No time at which the flow has left 0, or none at which the entries hold the determinant.
     unseen = not np.all(np.any(pairs, axis=1)) or np.isnan(apart)
     if known > 1e-4 or float(late.time) < 1e4 or unseen:
@@ -192,7 +201,8 @@ def _outcome(ds: "xarray.Dataset") -> dict[str, str]:
         f"{float(late.log10_det.min()):.4g} and more, finite (from the entries, where they hold "
         f"it: within {apart:.1g}) (error estimate of X {known:.1g}). Naive (W = UV' by LSODA, rtol "
         f"1e-8): W11 = {stuck:.3g}, det W = {float(late.naive_det.min()):.2g}, loss "
-        f"{float(late.naive_loss.max()):.1g}."
+        f"{float(late.naive_loss.max()):.1g}"
+        f"{f'; {lost} alphas not in {_PATIENCE:,} steps' if lost else ''}."
     )
     return {"outcome": outcome, "outcome_text": text}
 

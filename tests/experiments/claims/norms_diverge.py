@@ -1,10 +1,12 @@
 """The flow in other variables, (log X11, X12, log det X), by SciPy: det > 0 is built in."""
 
+from unittest import mock
+
 import numpy as np
 import xarray
 from scipy.integrate import solve_ivp
 
-from implicit_flow.experiments.norms_diverge import _outcome
+from implicit_flow.experiments import norms_diverge
 
 
 def check(ds):
@@ -31,11 +33,12 @@ def check(ds):
     # The determinant falls for ever, and never reaches zero.
     assert np.all(np.diff(ds.log10_det.values, axis=1) < 0)
     check_outcome(ds)
+    check_patience(ds.isel(log10_alpha=-1))
 
 
 def check_outcome(ds):
     """It is the numbers that decide, of the times after the flow has left 0."""
-    judged = lambda **other: _outcome(ds.assign(other))["outcome"]
+    judged = lambda **other: norms_diverge._outcome(ds.assign(other))["outcome"]
     assert judged() == "holds"
     for name in ("X11", "nuclear_norm", "frobenius_norm", "spectral_norm"):
         assert judged(**{name: xarray.full_like(ds[name], 1.0)}) == "fails"
@@ -80,6 +83,17 @@ def check_naive(one, entries, log10_det):
     np.testing.assert_allclose(one.naive_det[late], -1, atol=1e-6)
     np.testing.assert_allclose(one.naive_X11[late], one.naive_X11[-1], rtol=1e-9)
     assert np.all(one.naive_X11[late] < one.X11[late])
+
+
+def check_patience(one):
+    """A naive method that does not get on is stopped, and says so by nan."""
+    with mock.patch.object(norms_diverge, "_PATIENCE", 100):
+        found = norms_diverge._naive(float(one.log10_alpha), one.time.values)
+    for name, values in found.items():
+        reached = np.isfinite(values)
+        assert 0 < np.sum(reached) < values.size
+        assert np.all(np.diff(reached.astype(int)) <= 0)
+        np.testing.assert_array_equal(values[reached], one[f"naive_{name}"].values[reached])
 
 
 def reference(log10_alpha, times):
