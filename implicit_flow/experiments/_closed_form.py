@@ -167,6 +167,41 @@ def along(
     return found | {name: np.array([row[name] for row in paths]) for name in paths[0]}
 
 
+def leading_excess(
+    B: Float[np.ndarray, "m n"],
+    weights: Float[np.ndarray, " n"],
+    x: Float[np.ndarray, " n"],
+    ladder: Float[np.ndarray, " k"],
+) -> tuple[dict[str, np.ndarray], float]:
+    """The excess of sum x to leading order in alpha, relative to the minimum, and its exponent g.
+
+    x_k = alpha w_k e^{2 (B's)_k}, and s -> log(1/alpha)/2 nu + s0, where s0 makes x the limit on
+    its support. As <B'nu, x> = <nu, y> is the minimum wherever x fits, the excess is
+    sum (1 - (B'nu)_k) x_k. What the other entries take from y moves s0, and so themselves.
+
+    Args:
+        B: eigenvalues of the measurement matrices.
+        weights: w, of the start.
+        x: the limit.
+        ladder: logarithms of alpha to base 10.
+
+    Returns:
+        "leading_excess" and, relative to it and to first order, how much may come after it,
+        "beyond_leading"; and g.
+    """
+    active = x > 1e-9 * np.max(x)
+    A, rest = B[:, active], B[:, ~active]
+    nu = np.linalg.lstsq(A.T, np.ones(A.shape[1]))[0]
+    s0 = np.linalg.lstsq(A.T, np.log(x[active] / weights[active]) / 2)[0]
+    powers = 1 - nu @ rest
+    entries = weights[~active] * np.exp(2 * (s0 @ rest)) * 10.0 ** (ladder[:, None] * powers)
+    terms = powers * entries
+    moved = -entries @ rest.T @ np.linalg.pinv((A * x[active]) @ A.T) / 2
+    beyond = np.sum(terms * np.abs(2 * moved @ rest), axis=1) / np.sum(terms, axis=1)
+    found = {"leading_excess": np.sum(terms, axis=1) / np.sum(x), "beyond_leading": beyond}
+    return found, float(np.min(powers))
+
+
 def compared(ladder: Float[np.ndarray, " k"]) -> Int[np.ndarray, " j"]:
     """The alphas whose paths are compared: the largest, the smallest, and one between them.
 
@@ -187,8 +222,8 @@ def dataset(
     """The rows of `along` for all instances and starts, with the exponents that they show.
 
     Args:
-        rows: of `along`, with "leading_excess" (k,) and "limit" (n, n) added: one list for each
-            instance, one row for each start.
+        rows: of `along`, with those of `leading_excess` and "limit" (n, n) added: one list for
+            each instance, one row for each start.
         coords: instance, start, log10_alpha, time.
         gaps: g, the exponent of the theory, one for each instance.
 
@@ -215,10 +250,11 @@ def dataset(
     )
     ds["theory"] = ("instance", np.array(gaps))
     ladder = ds.log10_alpha.values
+    # What is beside the leading term is of its size times what is left of other eigenvalues.
+    small = (ds.leading_excess < 0.01 * ds.theory) & (ds.beyond_leading < 0.03)
     rates = {
-        # What is beside the leading term is of its size times what is left of other eigenvalues.
-        "exponent": ("excess", (ds.leading_excess < 0.01 * ds.theory).values),
-        "exponent_of_leading": ("leading_excess", (ds.leading_excess < 0.01 * ds.theory).values),
+        "exponent": ("excess", small.values),
+        "exponent_of_leading": ("leading_excess", small.values),
         "exponent_of_distance": ("distance_to_limit", (ds.distance_to_limit < 0.03).values),
     }
     for name, (measured, small) in rates.items():

@@ -15,7 +15,7 @@ from ..convex import min_l1
 from ..flows import HadamardFlow
 from ..measurements import DiagonalMeasurement
 from ..problems import Problem
-from ._closed_form import RTOL, SLOPE, along, dataset, follow
+from ._closed_form import RTOL, SLOPE, along, dataset, follow, leading_excess
 from ._double import require_float64
 from ._finish import finish
 from ._ladder import checked
@@ -136,7 +136,7 @@ def run(
                 flow=HadamardFlow(),
             )
             leading, g = leading_excess(B, init**2, np.diagonal(limit), ladder)
-            cells.append(cell | {"leading_excess": leading, "limit": limit})
+            cells.append(cell | leading | {"limit": limit})
         rows.append(cells)
         gaps.append(g)
     coords = {"instance": names, "start": list(STARTS), "log10_alpha": ladder}
@@ -165,33 +165,6 @@ def _problem(dim: int, num_measurements: int, rng: np.random.Generator, *, tie: 
     x = np.diagonal(closed_forms.commuting_limit(problem))
     B[:, int(np.argmin(x))] = B[:, int(np.argmax(x))]
     return Problem(DiagonalMeasurement(B), B @ x)
-
-
-def leading_excess(
-    B: np.ndarray, weights: np.ndarray, x: np.ndarray, ladder: np.ndarray
-) -> tuple[np.ndarray, float]:
-    """The excess of sum x to leading order in alpha, relative to the minimum, and its exponent g.
-
-    x_k = alpha w_k e^{2 (B's)_k}, and s -> log(1/alpha)/2 nu + s0, where s0 makes x the limit on
-    its support. As <B'nu, x> = <nu, y> is the minimum wherever x fits, the excess is
-    sum (1 - (B'nu)_k) x_k.
-
-    Args:
-        B: shape (m, n).
-        weights: d, shape (n,).
-        x: the limit, shape (n,).
-        ladder: logarithms of alpha to base 10, shape (k,).
-
-    Returns:
-        Shape (k,), and g.
-    """
-    active = x > 1e-9 * np.max(x)
-    nu = np.linalg.lstsq(B[:, active].T, np.ones(int(np.sum(active))))[0]
-    s0 = np.linalg.lstsq(B[:, active].T, np.log(x[active] / weights[active]) / 2)[0]
-    powers = (1 - nu @ B)[~active]
-    constants = (weights * np.exp(2 * (s0 @ B)))[~active] * powers
-    terms = constants[None, :] * 10.0 ** (ladder[:, None] * powers[None, :])
-    return np.sum(terms, axis=1) / np.sum(x), float(np.min(powers))
 
 
 @compiled

@@ -42,7 +42,10 @@ def least_distances(points, saddles):
 
 
 def check_factor(ds):
-    """The flow from the largest start, as SciPy finds it: U' = -A*(r) U."""
+    """The flow from the largest start, as SciPy finds it: U' = -A*(r) U.
+
+    From smaller ones rounding spoils what SciPy finds.
+    """
     stack, y, saddles = (ds[k].values for k in ("measurement_matrices", "targets", "saddle"))
     n, flat, size = ds.attrs["dim"], stack.reshape(len(y), -1), np.linalg.norm(saddles[-1], 2)
     one = ds.isel(log10_alpha=0)
@@ -139,6 +142,9 @@ def check_outcome(ds):
     assert judged() == "holds"
     late = xarray.where(ds.log10_alpha == ds.log10_alpha.min(), 1.05, 1.0)
     assert judged(jump_time=ds.jump_time * late) == "fails"
+    for name in ("distance_of_saddle", "network_distance"):
+        far = xarray.where(ds.log10_alpha == ds.log10_alpha[-2], 0.1, 0.0)
+        assert judged(**{name: ds[name] + far}) == "undecided"
     assert judged(deep_escape_time=1.1 * ds.deep_escape_time) == "fails"
     for name in ("distance_of_saddle", "network_distance", "deep_distance_of_saddle"):
         assert judged(**{name: ds[name] + 0.1}) == "undecided"
