@@ -12,6 +12,8 @@ from ..problems import Problem
 
 # Relative residual at which a flow counts as at rest.
 _AT_REST = 1e-9
+# In units in which A*(y) is of order one.
+_FOR_EVER = 1e6
 
 
 class FirstOrder(NamedTuple):
@@ -48,25 +50,39 @@ def first_order(problem: Problem, alpha: float, frame: Any) -> FirstOrder:
     n, size = start.size, float(np.linalg.norm(targets))
 
     def field(t: float, state: np.ndarray) -> np.ndarray:
-        g = (spectra @ np.exp(state[:n]) - targets) @ spectra
+        # A step that overshoots must stay a number to be refused.
+        g = (spectra @ np.exp(np.minimum(state[:n], 50)) - targets) @ spectra
         return np.concatenate([-2 * g, g**2])
 
     def rest(t: float, state: np.ndarray) -> float:
-        return float(np.linalg.norm(spectra @ np.exp(state[:n]) - targets)) / size - _AT_REST
+        return (
+            float(np.linalg.norm(spectra @ np.exp(np.minimum(state[:n], 50)) - targets)) / size
+            - _AT_REST
+        )
 
     cast(Any, rest).terminal = True
-    found = solve_ivp(
-        field,
-        (0, 1e6),
-        np.concatenate([np.log(start), np.zeros(n)]),
-        method="LSODA",
-        rtol=1e-9,
-        atol=1e-11,
-        events=rest,
-    )
-    if found.status != 1:
+    state, begin = np.concatenate([np.log(start), np.zeros(n)]), 0.0
+    # Before the escape all is constant, and steps that grow until then would jump past it.
+    escape = -float(np.min(np.log(start))) / float(np.max(np.abs(targets @ spectra)))
+    for end, longest in ((escape, escape / 50), (_FOR_EVER, np.inf)):
+        found = solve_ivp(
+            field,
+            (begin, end),
+            state,
+            method="LSODA",
+            rtol=1e-9,
+            atol=1e-11,
+            max_step=longest,
+            events=rest,
+        )
+        if found.status == 1:
+            break
+        state, begin = found.y[:, -1], end
+    else:
         _checks.refuse(
-            "seed", "give a flow that comes to rest", f"residual at t = 1e6: {found.message}"
+            "seed",
+            "give a flow that comes to rest",
+            f"is such that it does not until t = {_FOR_EVER:g}",
         )
     squares = found.y[n:, -1]
     return FirstOrder(float(np.linalg.norm(_off_span(spectra, squares))), float(found.t[-1]))

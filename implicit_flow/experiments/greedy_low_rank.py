@@ -54,9 +54,9 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "tiny": {
         "dim": 4,
         "num_measurements": 8,
-        "log10_alphas": (-25, -100, -200),
+        "log10_alphas": (-25.0, -100.0, -200.0),
         "depths": (3,),
-        "deep_log10_alphas": (-5, -7),
+        "deep_log10_alphas": (-5.0, -7.0),
         "num_times": 60,
         "engine": "radau",
     },

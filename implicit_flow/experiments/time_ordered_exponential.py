@@ -40,7 +40,7 @@ SOURCE = (
 )
 
 SETTINGS: dict[str, dict[str, Any]] = {
-    "tiny": {"log10_alphas": (-2, -8, -32, -64), "num_times": 401, "most_factors": 64},
+    "tiny": {"log10_alphas": (-2.0, -8.0, -32.0, -64.0), "num_times": 401, "most_factors": 64},
     "quick": {
         "log10_alphas": (-1, -2, -4, -8, -16, -32, -64),
         "num_times": 4001,

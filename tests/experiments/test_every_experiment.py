@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import jax
+import numpy as np
 import pytest
 import xarray
 from typer.testing import CliRunner
@@ -71,6 +72,11 @@ def test_a_module_offers_what_the_page_says(name):
     kinds = {parameter.kind for parameter in parameters.values()}
     assert kinds == {inspect.Parameter.KEYWORD_ONLY}
     assert all(p.default is not p.empty for p in parameters.values())
+    # What is said to be a number of any kind is not held to whole ones.
+    for parameter in parameters.values():
+        if parameter.name in module.SETTINGS["tiny"] and "float" in str(parameter.annotation):
+            values = np.concatenate([np.ravel(s[parameter.name]) for s in module.SETTINGS.values()])
+            assert values.dtype == float, parameter.name
 
 
 @pytest.mark.parametrize("name", NAMES)
