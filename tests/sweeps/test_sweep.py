@@ -244,6 +244,18 @@ def test_float32():
     assert recorded["result"].values.tolist() == [0, sweeps.RAISED, 0]
 
 
+def test_float64_where_the_threads_know_of_float32():
+    """A context is the caller's own; the threads of a sweep see what holds outside of it."""
+    jax.config.update("jax_enable_x64", False)
+    try:
+        with jax.enable_x64(True):
+            ds = bare(lambda a: {"x": jnp.sin(a)}, {"a": AXES["a"]}, chunk_size=2, threads=2)
+    finally:
+        jax.config.update("jax_enable_x64", True)
+    assert ds["x"].dtype == np.float64
+    np.testing.assert_allclose(ds["x"], np.sin(ds["a"]), rtol=1e-15)
+
+
 def test_pytrees_give_names():
     class Point(eqx.Module):
         left: jax.Array
