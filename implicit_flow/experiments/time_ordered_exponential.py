@@ -243,6 +243,13 @@ def gap_limits(ds: "xarray.Dataset") -> np.ndarray:
     return np.diff(ds.end_gap.values[:, -2:] * scale, axis=1)[:, 0] / (scale[1] - scale[0])
 
 
+def _order_along(one: "xarray.Dataset") -> float:
+    """Of the midpoint rule along a flow, where its error is furthest above the interpolant's."""
+    half, whole = one.flow_ordered_error_of_half.values, one.flow_ordered_error.values
+    place = int(np.argmax(whole))
+    return float(np.log2(half[place] / whole[place]))
+
+
 def _outcome(ds: "xarray.Dataset") -> dict[str, str]:
     second, fourth = orders(ds, "midpoint_error"), orders(ds, "magnus_error")
     unordered = float(ds.unordered_error[:, -1].min())
@@ -250,7 +257,7 @@ def _outcome(ds: "xarray.Dataset") -> dict[str, str]:
     area = (other.flow_second_term / other.flow_first_term).values
     variation = other.flow_variation.values / 5.0
     grows = float(variation[-1] / variation[-2] - 1)
-    along = float(np.log2(other.flow_ordered_error_of_half[0] / other.flow_ordered_error[0]))
+    along = _order_along(other)
     least = 1 - _MINIMUM / _LIMIT
     limits = gap_limits(ds)
     right = (
