@@ -214,9 +214,11 @@ class ChunkProgram:
             Every returned leaf, with the cells as its first dimension.
         """
         self.compile()
-        # In a thread of its own, JAX's precision may be another than where the cells came from. And
+        # In a thread of its own, JAX's precision may be another than where the cells came from. The
+        # cells are meant to go to the device, whatever guards against transfers by accident. And
         # all leaves are waited for before one is copied: an error must not be half delivered.
-        with self._turn, jax.enable_x64(self._x64):
+        meant = jax.transfer_guard_host_to_device("allow")
+        with self._turn, jax.enable_x64(self._x64), meant:
             leaves = jax.block_until_ready(self._compiled(*placed.arguments))
         return [np.asarray(leaf)[placed.slots] for leaf in leaves]
 

@@ -256,6 +256,15 @@ def test_float64_where_the_threads_know_of_float32():
     np.testing.assert_allclose(ds["x"], np.sin(ds["a"]), rtol=1e-15)
 
 
+def test_a_guard_against_transfers_does_not_hold_up_the_cells():
+    jax.config.update("jax_transfer_guard", "disallow")
+    try:
+        ds = bare(lambda a: {"x": jnp.sin(a)}, {"a": AXES["a"]}, chunk_size=2, threads=2)
+    finally:
+        jax.config.update("jax_transfer_guard", "allow")
+    np.testing.assert_allclose(ds["x"], np.sin(ds["a"]), rtol=1e-15)
+
+
 def test_pytrees_give_names():
     class Point(eqx.Module):
         left: jax.Array
