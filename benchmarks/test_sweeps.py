@@ -8,6 +8,7 @@ Every part runs in a process of its own, without the type checks of the test sui
 asserts a time: a ratio that misses its target is recorded as missed.
 """
 
+import functools
 import json
 import os
 import platform
@@ -72,7 +73,6 @@ EVERYDAY = Scale(
     devices=(2,),
 )
 SCALE = FULL
-STORES = tempfile.TemporaryDirectory()
 # A file system in memory shows what is the sweep's own, and not the disk's.
 MEMORY = Path("/dev/shm")
 # The relative residual at which the baselines may stop. The sweep's own cells go on to rest, at the
@@ -222,13 +222,21 @@ class Timing:
         return self.seconds - self.compilation
 
 
-def time_sweep(function, axes, stores=STORES.name, **options):
+@functools.cache
+def on_disk():
+    """A folder that is kept until the process ends.
+
+    ext4 passes over the inodes of files that were deleted within the last minutes, so that after
+    the removal of one store the files of the next cost twenty times as much to create, and no user
+    is in that position.
+    """
+    return tempfile.TemporaryDirectory()
+
+
+def time_sweep(function, axes, stores=None, **options):
     """Runs a sweep into a store on disk, with its progress line."""
     compilation = Compilation()
-    # Stores are kept until the process ends: ext4 passes over the inodes of files that were deleted
-    # within the last minutes, so that after the removal of one store the files of the next cost
-    # twenty times as much to create, and no user is in that position.
-    folder = tempfile.mkdtemp(dir=stores)
+    folder = tempfile.mkdtemp(dir=stores or on_disk().name)
     with open(os.devnull, "w") as nowhere:
         began, began_cpu = time.perf_counter(), time.process_time()
         with compilation.watched():
@@ -404,7 +412,7 @@ def overhead_part():
     # Chunks of a tenth of a second, on this machine now.
     trial = bare_chunk(busy_cell)
     ITERATIONS = int(ITERATIONS * CHUNK_SECONDS / time_loop(trial, [(0.5,)])[0][0])
-    found = {"disk": overheads(STORES.name)}
+    found = {"disk": overheads(on_disk().name)}
     if MEMORY.is_dir():
         with tempfile.TemporaryDirectory(dir=MEMORY) as folder:
             found["memory"] = overheads(folder)

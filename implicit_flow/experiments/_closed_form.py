@@ -168,38 +168,43 @@ def along(
 
 
 def leading_excess(
-    B: Float[np.ndarray, "m n"],
-    weights: Float[np.ndarray, " n"],
-    x: Float[np.ndarray, " n"],
+    spectrum: tuple[Float[np.ndarray, "n n"], Float[np.ndarray, "m n"]],
+    factor: Float[np.ndarray, "n n"],
+    limit: Float[np.ndarray, "n n"],
     ladder: Float[np.ndarray, " k"],
 ) -> tuple[dict[str, np.ndarray], float]:
-    """The excess of sum x to leading order in alpha, relative to the minimum, and its exponent g.
+    """The excess of the trace to leading order in alpha, over the minimum, and its exponent g.
 
-    x_k = alpha w_k e^{2 (B's)_k}, and s -> log(1/alpha)/2 nu + s0, where s0 makes x the limit on
-    its support. As <B'nu, x> = <nu, y> is the minimum wherever x fits, the excess is
-    sum (1 - (B'nu)_k) x_k. What the other entries take from y moves s0, and so themselves.
+    In the common basis x_k = alpha w_k e^{2 (B's)_k}, and s -> log(1/alpha)/2 nu + s0, where s0
+    makes x the limit on its support. As <B'nu, x> = <nu, y> is the minimum wherever x fits, the
+    excess is sum (1 - (B'nu)_k) x_k. What the other entries take from y moves s0, and so them.
 
     Args:
-        B: eigenvalues of the measurement matrices.
-        weights: w, of the start.
-        x: the limit.
+        spectrum: the common eigenvectors, and the eigenvalues of each measurement matrix.
+        factor: U~ of the start.
+        limit: alpha -> 0.
         ladder: logarithms of alpha to base 10.
 
     Returns:
         "leading_excess" and, relative to it and to first order, how much may come after it,
         "beyond_leading"; and g.
     """
+    basis, B = spectrum
+    weights = np.sum((basis.T @ factor) ** 2, axis=1)
+    x = np.einsum("ik,ij,jk->k", basis, limit, basis)
     active = x > 1e-9 * np.max(x)
     A, rest = B[:, active], B[:, ~active]
     nu = np.linalg.lstsq(A.T, np.ones(A.shape[1]))[0]
     s0 = np.linalg.lstsq(A.T, np.log(x[active] / weights[active]) / 2)[0]
     powers = 1 - nu @ rest
-    entries = weights[~active] * np.exp(2 * (s0 @ rest)) * 10.0 ** (ladder[:, None] * powers)
-    terms = powers * entries
+    constants, g = weights[~active] * np.exp(2 * (s0 @ rest)), float(np.min(powers))
+    entries = constants * 10.0 ** (ladder[:, None] * powers)
     moved = -entries @ rest.T @ np.linalg.pinv((A * x[active]) @ A.T) / 2
-    beyond = np.sum(terms * np.abs(2 * moved @ rest), axis=1) / np.sum(terms, axis=1)
-    found = {"leading_excess": np.sum(terms, axis=1) / np.sum(x), "beyond_leading": beyond}
-    return found, float(np.min(powers))
+    # Shares of the excess, which itself may be less than floats hold.
+    shares = powers * constants * 10.0 ** (ladder[:, None] * (powers - g))
+    beyond = np.sum(shares * np.abs(2 * moved @ rest), axis=1) / np.sum(shares, axis=1)
+    excess = np.sum(powers * entries, axis=1) / np.trace(limit)
+    return {"leading_excess": excess, "beyond_leading": beyond}, g
 
 
 def compared(ladder: Float[np.ndarray, " k"]) -> Int[np.ndarray, " j"]:
@@ -251,10 +256,10 @@ def dataset(
     ds["theory"] = ("instance", np.array(gaps))
     ladder = ds.log10_alpha.values
     # What is beside the leading term is of its size times what is left of other eigenvalues.
-    small = (ds.leading_excess < 0.01 * ds.theory) & (ds.beyond_leading < 0.03)
+    leads = ((ds.leading_excess < 0.01 * ds.theory) & (ds.beyond_leading < 0.03)).values
     rates = {
-        "exponent": ("excess", small.values),
-        "exponent_of_leading": ("leading_excess", small.values),
+        "exponent": ("excess", leads),
+        "exponent_of_leading": ("leading_excess", leads),
         "exponent_of_distance": ("distance_to_limit", (ds.distance_to_limit < 0.03).values),
     }
     for name, (measured, small) in rates.items():

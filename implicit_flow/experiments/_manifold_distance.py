@@ -49,21 +49,22 @@ def first_order(problem: Problem, alpha: float, frame: Any) -> FirstOrder:
     targets = np.asarray(problem.targets)
     n, size = start.size, float(np.linalg.norm(targets))
 
-    def field(t: float, state: np.ndarray) -> np.ndarray:
+    def residual(state: np.ndarray) -> np.ndarray:
         # A step that overshoots must stay a number to be refused.
-        g = (spectra @ np.exp(np.minimum(state[:n], 50)) - targets) @ spectra
+        return spectra @ np.exp(np.minimum(state[:n], 50)) - targets
+
+    def field(t: float, state: np.ndarray) -> np.ndarray:
+        g = residual(state) @ spectra
         return np.concatenate([-2 * g, g**2])
 
     def rest(t: float, state: np.ndarray) -> float:
-        return (
-            float(np.linalg.norm(spectra @ np.exp(np.minimum(state[:n], 50)) - targets)) / size
-            - _AT_REST
-        )
+        return float(np.linalg.norm(residual(state))) / size - _AT_REST
 
     cast(Any, rest).terminal = True
     state, begin = np.concatenate([np.log(start), np.zeros(n)]), 0.0
     # Before the escape all is constant, and steps that grow until then would jump past it.
-    escape = -float(np.min(np.log(start))) / float(np.max(np.abs(targets @ spectra)))
+    rate = float(np.max(np.abs(targets @ spectra)))
+    escape = max(1.0, -float(np.min(np.log(start)))) / rate
     for end, longest in ((escape, escape / 50), (_FOR_EVER, np.inf)):
         found = solve_ivp(
             field,

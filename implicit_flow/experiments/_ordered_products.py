@@ -1,8 +1,19 @@
 """Products of exponentials against time-ordered ones, and the first terms of their logarithm."""
 
+from collections.abc import Sequence
+from typing import Any
+
+import equinox as eqx
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 from scipy.linalg import expm
+
+from .._compiled import compiled
+from .._simulate import simulate
+from ..flows import SteeredFlow
+from ..measurements import DenseMeasurement
+from ..problems import Problem
 
 
 def ordered_product(exponents: Float[np.ndarray, "k n n"]) -> Float[np.ndarray, "n n"]:
@@ -52,6 +63,42 @@ def product_errors(t: float, speed: float, number: int) -> tuple[float, float, f
     size = np.linalg.norm(exact)
     first, second, third = (float(np.linalg.norm(P - exact) / size) for P in found)
     return first, second, third
+
+
+class _Rotating(eqx.Module):
+    """-A*(r(t)) = e^(tK) S e^(-tK)."""
+
+    speed: Any
+
+    def __call__(self, t: Any) -> Any:
+        angle = 2 * self.speed * t
+        return -jnp.stack([jnp.cos(angle), jnp.sin(angle)])
+
+
+def simulated_errors(t: float, speeds: Sequence[float]) -> Float[np.ndarray, " k"]:
+    """The simulator with the rotating steering, against the exact propagator.
+
+    Args:
+        t: the time.
+        speeds: of the rotation.
+
+    Returns:
+        Relative errors of X, one for each speed.
+    """
+    stack = jnp.array([[[1.0, 0.0], [0.0, -1.0]], [[0.0, 1.0], [1.0, 0.0]]])
+    problem = Problem(DenseMeasurement(stack), jnp.zeros(2))
+
+    @compiled
+    def end(speed: Any) -> Any:
+        flow = SteeredFlow(_Rotating(speed))
+        return simulate(problem, flow, alpha=1.0, t1=t, rtol=1e-8, throw=False).X
+
+    apart = []
+    for speed in speeds:
+        exact = exact_rotating(t, speed)
+        X = np.asarray(end(jnp.asarray(speed)))
+        apart.append(np.linalg.norm(X - exact @ exact.T) / np.linalg.norm(exact @ exact.T))
+    return np.array(apart)
 
 
 def along_residuals(

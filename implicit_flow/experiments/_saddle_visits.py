@@ -1,4 +1,4 @@
-"""Flows that pass from saddle to saddle, set against their paths: deeper and diagonal networks."""
+"""Flows that pass from saddle to saddle, set against their paths: factors, deeper, diagonal."""
 
 import itertools
 from collections.abc import Sequence
@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
+from .._compiled import compiled
 from .._simulate import simulate
 from ..flows import DeepFlow, SignedHadamardFlow
 from ..landscape import GreedyLowRank, greedy_low_rank, successive_saddles
@@ -25,6 +26,70 @@ DEEP_LEVEL = 1e-2
 # The published diagonal network: data (3, 3), and the solution.
 _DATA = ((1.0, 0.5, -0.3), (0.2, 1.0, 0.8), (-0.4, 0.3, 1.0))
 _SOLUTION = (1.0, -0.5, 0.8)
+
+# Of factor flows: jump times are compared to a part in a thousand, distances to less.
+_RTOL = 1e-4
+
+
+def factor_flows(
+    problem: Problem,
+    path: GreedyLowRank,
+    log10_alphas: Sequence[float | int],
+    num_times: int,
+    solver: Any,
+) -> dict[str, Any]:
+    """Follows factor flows from smaller and smaller starts, past the last jump of a path.
+
+    Args:
+        problem: with the squared loss.
+        path: of depth 2.
+        log10_alphas: of the starts.
+        num_times: at which X is kept, for each jump.
+        solver: for `simulate`.
+
+    Returns:
+        Variables over alpha and the jump: its time and the law of the first, the distances from
+        the saddles and from the last one at the end, the error estimate, and whether the time was
+        reached; the largest eigenvalues over time along the smallest start.
+    """
+
+    @compiled
+    def follow(log10_alpha: Any, times: Any) -> Any:
+        sol = simulate(
+            problem,
+            log10_alpha=log10_alpha,
+            t1=times[-1],
+            solver=solver,
+            rtol=_RTOL,
+            saveat=times,
+            throw=False,
+        )
+        return sol.Xs, sol.error_estimate, sol.time
+
+    grid, ranks = around(path.jump_times, num_times), len(path.points) - 1
+    size = float(np.linalg.norm(path.points[-1], 2))
+    jumps, near, ends, escapes, shown = [], [], [], [], np.zeros((len(grid), ranks + 1))
+    for value in log10_alphas:
+        scale = -value * np.log(10)
+        Xs, error, time = follow(jnp.asarray(float(value)), jnp.asarray(grid * scale))
+        Xs = np.asarray(Xs)
+        values = np.linalg.eigvalsh(Xs)[:, ::-1]
+        jumps.append([crossing(grid * scale, values[:, k], LEVEL * size) for k in range(ranks)])
+        escapes.append((np.log(LEVEL * size) + scale) / (2 * path.growth_rates[0]))
+        near.append([closest(Xs, point) for point in path.points[1:]])
+        end = is_reached(time, grid[-1] * scale)
+        ends.append((far(Xs[-1], path.points[-1]), float(error), float(end)))
+        shown = values[:, : ranks + 1]
+    return {
+        "jump_time": (("log10_alpha", "jump"), np.array(jumps)),
+        "predicted_first_jump": ("log10_alpha", np.array(escapes)),
+        "distance_of_saddle": (("log10_alpha", "jump"), np.array(near)),
+        "distance_of_end": ("log10_alpha", np.array(ends)[:, 0]),
+        "error_estimate": ("log10_alpha", np.array(ends)[:, 1]),
+        "reached": ("log10_alpha", np.array(ends)[:, 2] > 0),
+        "eigenvalues": (("scaled_time", "eigenvalue"), shown),
+        "scaled_time": ("scaled_time", grid),
+    }
 
 
 def deep_products(

@@ -38,12 +38,11 @@ SOURCE = (
     "factorization (2017), Theorem 1; the rate is a consequence of the closed form."
 )
 
+# With many eigenvectors exponents are seen late, between two rungs that are not far apart.
+_SMALL = (-100, -125, -150, -200, -300)
 # dim: n. num_measurements: m. num_instances: drawn at random, and one more with a tie.
 # num_times: of the path, up to four times the time of escape from zero.
 # engine: "radau", "dopri8", "kvaerno5" or "tsit5".
-# With many eigenvectors exponents are seen late, between two rungs that are not far apart.
-_SMALL = (-100, -125, -150, -200, -300)
-
 SETTINGS: dict[str, dict[str, Any]] = {
     "tiny": {
         "dim": 4,
@@ -137,9 +136,7 @@ def run(
                 solver=solver,
                 closed_form=closed_forms.commuting,
             )
-            basis, B = spectrum
-            weights = np.sum((basis.T @ init) ** 2, axis=1)
-            leading, g = leading_excess(B, weights, _diagonal(limit, basis), ladder)
+            leading, g = leading_excess(spectrum, init, limit, ladder)
             if init is not inits[0]:
                 _leave_out(cell, ladder)
             cells.append(cell | leading | {"limit": limit})

@@ -12,16 +12,15 @@ import optax
 from .. import _checks
 from .._descend import descend
 from .._simulate import simulate
-from ..convex import min_l1, min_l2
-from ..flows import FactorFlow, MirrorFlow
-from ..flows.potentials import Quadratic
+from ..convex import min_l2
+from ..flows import FactorFlow
 from ..measurements import CommutingMeasurement, DiagonalMeasurement
 from ..problems import Problem
 from ._divergences import geometries, nearest
 from ._double import require_float64
 from ._finish import finish
 from ._sizes import sizes
-from ._steepest import NORMS, smoothness, steepest_descent
+from ._steepest import NORMS, ends_of_descent
 
 
 if TYPE_CHECKING:
@@ -149,7 +148,7 @@ def run(
             "flow_x": (("instance", "potential", "coordinate"), mirror["flow_x"]),
             "rows": (("instance", "measurement", "coordinate"), rows),
             "targets": (("instance", "measurement"), targets),
-            **_steepest(size, rows, targets),
+            **ends_of_descent(rows, targets, size["steps"], size["num_steps"]),
             **_factor(rows[0], targets[0], mirror["entropy"], seed),
         },
         coords={
@@ -221,58 +220,6 @@ def _mirror(size: dict[str, Any], kinds: Any, rows: Any, targets: Any) -> dict[s
 
 def _problem(rows: Any, targets: Any) -> Problem:
     return Problem(DiagonalMeasurement(rows), targets)
-
-
-def _steepest(size: dict[str, Any], rows: Any, targets: Any) -> dict[str, Any]:
-    """Excess of the norm where steepest descent ended, relative to the least norm."""
-    shape = (len(rows), len(NORMS), len(size["steps"]))
-    excess, misfit = np.zeros(shape), np.zeros(shape)
-    ends = np.zeros((*shape, rows.shape[2]))
-    orders = {"l1": 1, "l2": 2, "linf": np.inf}
-
-    shares = jnp.asarray(size["steps"], float)
-    count = int(np.ceil(size["num_steps"] / min(size["steps"])))
-
-    for j, norm in enumerate(NORMS):
-
-        def end(A: Any, y: Any, share: Any, norm: str = norm) -> Any:
-            optimizer = steepest_descent(norm, share / smoothness(A, norm))
-            problem, flow = _problem(A, y), MirrorFlow(Quadratic())
-            sol = descend(problem, flow, optimizer, num_steps=count, throw=False)
-            return sol.x, sol.residual_norm
-
-        lanes = jax.jit(jax.vmap(jax.vmap(end, (None, None, 0)), (0, 0, None)))
-        ends[:, j], misfit[:, j] = lanes(jnp.asarray(rows), jnp.asarray(targets), shares)
-        least = np.array([_least(A, y, norm) for A, y in zip(rows, targets, strict=True)])
-        excess[:, j] = np.linalg.norm(ends[:, j], orders[norm], axis=2) / least[:, None] - 1
-    over = ("instance", "norm", "step")
-    return {
-        "excess": (over, excess),
-        "steepest_misfit": (over, misfit),
-        "steepest_x": ((*over, "coordinate"), ends),
-    }
-
-
-def _least(rows: np.ndarray, targets: np.ndarray, norm: str) -> float:
-    """The least norm over all solutions."""
-    if norm == "l1":
-        return min_l1(_problem(rows, targets)).value
-    if norm == "l2":
-        return min_l2(_problem(rows, targets)).value
-    from scipy.optimize import linprog
-
-    m, n = rows.shape
-    # minimize t with -t <= x_i <= t.
-    bound = np.concatenate([np.eye(n), -np.eye(n)]), -np.ones((2 * n, 1))
-    found = linprog(
-        np.append(np.zeros(n), 1.0),
-        A_ub=np.hstack(bound),
-        b_ub=np.zeros(2 * n),
-        A_eq=np.hstack([rows, np.zeros((m, 1))]),
-        b_eq=targets,
-        bounds=(None, None),
-    )
-    return float(found.fun)
 
 
 def _times(A: Any, y: Any) -> Any:

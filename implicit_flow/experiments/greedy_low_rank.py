@@ -4,26 +4,14 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from .. import _checks
-from .._compiled import compiled
-from .._simulate import simulate
-from ..landscape import GreedyLowRank, greedy_low_rank
-from ..problems import Problem, gaussian_sensing
+from ..landscape import greedy_low_rank
+from ..problems import gaussian_sensing
 from ._engine import engine as named_engine
 from ._finish import finish
-from ._jump_times import around, crossing
-from ._saddle_visits import (
-    DEEP_LEVEL,
-    LEVEL,
-    closest,
-    deep_products,
-    diagonal_networks,
-    far,
-    is_reached,
-)
+from ._saddle_visits import DEEP_LEVEL, LEVEL, deep_products, diagonal_networks, factor_flows
 from ._sizes import sizes
 
 
@@ -80,8 +68,6 @@ SETTINGS: dict[str, dict[str, Any]] = {
     },
 }
 _RANK = 2
-# Jump times are compared to a part in a thousand, distances to less.
-_RTOL = 1e-4
 # Relative distance within which a saddle counts as visited, if it falls with alpha; and within
 # which it need not fall any more, and the factor flow comes to the first one.
 _NEAR, _THERE = 0.05, 1e-3
@@ -136,7 +122,18 @@ def run(
         _checks.refuse(
             "seed", "give a greedy path that gains rank twice", f"is {seed}", "Try another."
         )
-    variables = _factor(problem, path, chosen)
+    variables = factor_flows(
+        problem, path, chosen["log10_alphas"], chosen["num_times"], named_engine(chosen["engine"])
+    )
+    variables |= {
+        "tau": ("jump", path.jump_times),
+        "saddle": (("jump", "row", "col"), path.points[1:]),
+        "measurement_matrices": (
+            ("measurement", "row", "col"),
+            np.asarray(problem.measurement.as_stack()),
+        ),
+        "targets": ("measurement", np.asarray(problem.targets)),
+    }
     variables |= diagonal_networks(chosen["log10_alphas"], chosen["num_times"])
     variables |= deep_products(
         problem, path, chosen["depths"], chosen["deep_log10_alphas"], chosen["num_times"]
@@ -177,56 +174,6 @@ def _check(chosen: dict[str, Any]) -> None:
                 f"hold two or more values that fall from {most} to {least}",
                 f"is {chosen[name]}",
             )
-
-
-def _factor(problem: Problem, path: GreedyLowRank, chosen: dict[str, Any]) -> dict[str, Any]:
-    solver = named_engine(chosen["engine"])
-
-    @compiled
-    def follow(log10_alpha: Any, times: Any) -> Any:
-        sol = simulate(
-            problem,
-            log10_alpha=log10_alpha,
-            t1=times[-1],
-            solver=solver,
-            rtol=_RTOL,
-            saveat=times,
-            throw=False,
-        )
-        return sol.Xs, sol.error_estimate, sol.time
-
-    grid = around(path.jump_times, chosen["num_times"])
-    size = float(np.linalg.norm(path.points[-1], 2))
-    jumps, near, ends, escapes, shown = [], [], [], [], np.zeros((len(grid), _RANK + 1))
-    for value in chosen["log10_alphas"]:
-        scale = -value * np.log(10)
-        Xs, error, time = follow(jnp.asarray(float(value)), jnp.asarray(grid * scale))
-        Xs = np.asarray(Xs)
-        values = np.linalg.eigvalsh(Xs)[:, ::-1]
-        grown = [crossing(grid * scale, values[:, k], LEVEL * size) for k in range(_RANK)]
-        jumps.append(grown)
-        escapes.append((np.log(LEVEL * size) + scale) / (2 * path.growth_rates[0]))
-        near.append([closest(Xs, point) for point in path.points[1:]])
-        end = is_reached(time, grid[-1] * scale)
-        ends.append((far(Xs[-1], path.points[-1]), float(error), float(end)))
-        shown = values[:, : _RANK + 1]
-    return {
-        "jump_time": (("log10_alpha", "jump"), np.array(jumps)),
-        "predicted_first_jump": ("log10_alpha", np.array(escapes)),
-        "tau": ("jump", path.jump_times),
-        "distance_of_saddle": (("log10_alpha", "jump"), np.array(near)),
-        "distance_of_end": ("log10_alpha", np.array(ends)[:, 0]),
-        "error_estimate": ("log10_alpha", np.array(ends)[:, 1]),
-        "reached": ("log10_alpha", np.array(ends)[:, 2] > 0),
-        "eigenvalues": (("scaled_time", "eigenvalue"), shown),
-        "scaled_time": ("scaled_time", grid),
-        "saddle": (("jump", "row", "col"), path.points[1:]),
-        "measurement_matrices": (
-            ("measurement", "row", "col"),
-            np.asarray(problem.measurement.as_stack()),
-        ),
-        "targets": ("measurement", np.asarray(problem.targets)),
-    }
 
 
 def slopes(ds: "xarray.Dataset", name: str) -> np.ndarray:

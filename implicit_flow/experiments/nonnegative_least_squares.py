@@ -135,7 +135,7 @@ def run(
                 closed_form=closed_forms.hadamard,
                 flow=HadamardFlow(),
             )
-            leading, g = leading_excess(B, init**2, np.diagonal(limit), ladder)
+            leading, g = leading_excess((np.eye(n), B), np.diag(init), limit, ladder)
             cells.append(cell | leading | {"limit": limit})
         rows.append(cells)
         gaps.append(g)

@@ -124,9 +124,7 @@ def run(
                 solver=solver,
                 closed_form=closed_forms.single_measurement,
             )
-            weights = np.sum((vectors.T @ init) ** 2, axis=1)
-            x = np.einsum("ik,ij,jk->k", vectors, limit, vectors)
-            leading, g = leading_excess(values[None], weights, x, ladder)
+            leading, g = leading_excess((vectors, values[None]), init, limit, ladder)
             cells.append(cell | leading | {"limit": limit})
         rows.append(cells)
         gaps.append(g)

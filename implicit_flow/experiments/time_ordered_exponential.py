@@ -3,18 +3,16 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 
 from .. import _checks
 from .._compiled import compiled
 from .._simulate import simulate
-from ..flows import SteeredFlow
 from ..measurements import DenseMeasurement
 from ..problems import Problem
 from ._finish import finish
-from ._ordered_products import along_residuals, exact_rotating, product_errors
+from ._ordered_products import along_residuals, product_errors, simulated_errors
 from ._sizes import sizes
 
 
@@ -61,16 +59,6 @@ _LONG = 3.0
 _MINIMUM, _LIMIT = 1.674316024366309, 1.678507352080517
 
 
-class _Rotating(eqx.Module):
-    """-A*(r(t)) = e^(tK) S e^(-tK)."""
-
-    speed: Any
-
-    def __call__(self, t: Any) -> Any:
-        angle = 2 * self.speed * t
-        return -jnp.stack([jnp.cos(angle), jnp.sin(angle)])
-
-
 def run(
     *,
     setting: str = "quick",
@@ -109,7 +97,7 @@ def run(
         name: (("speed", "factors"), errors[..., k])
         for k, name in enumerate(("midpoint_error", "magnus_error", "unordered_error"))
     }
-    variables["steered_error"] = ("speed", _steered())
+    variables["steered_error"] = ("speed", simulated_errors(_TIME, _SPEEDS))
     variables |= _residual_steering(chosen)
     ds = xarray.Dataset(
         variables,
@@ -134,24 +122,6 @@ def _check(chosen: dict[str, Any]) -> None:
             "hold two or more values that fall from 0 to -150, where products stay in range",
             f"is {chosen['log10_alphas']}",
         )
-
-
-def _steered() -> np.ndarray:
-    """The simulator with the rotating steering, against the exact propagator."""
-    stack = jnp.array([[[1.0, 0.0], [0.0, -1.0]], [[0.0, 1.0], [1.0, 0.0]]])
-    problem = Problem(DenseMeasurement(stack), jnp.zeros(2))
-
-    @compiled
-    def end(speed: Any) -> Any:
-        flow = SteeredFlow(_Rotating(speed))
-        return simulate(problem, flow, alpha=1.0, t1=_TIME, rtol=1e-8, throw=False).X
-
-    apart = []
-    for speed in _SPEEDS:
-        exact = exact_rotating(_TIME, speed)
-        X = np.asarray(end(jnp.asarray(speed)))
-        apart.append(np.linalg.norm(X - exact @ exact.T) / np.linalg.norm(exact @ exact.T))
-    return np.array(apart)
 
 
 def _problems() -> dict[str, Problem]:

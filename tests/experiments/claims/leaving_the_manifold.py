@@ -130,6 +130,11 @@ def check_outcome(ds):
     excess = ds.trace_excess_of_alpha
     assert judged(shift_of_alpha=grown) == "fails"
     assert judged(shift_of_alpha=grown, trace_excess_of_alpha=excess + 0.1) == "undecided"
+    # Where it is not unique the shift grows in the end, of which alpha = 0.01 says nothing.
+    fallen = (ds.shift_of_alpha.dims, np.array([ds.shift_of_alpha.values[0], tied[::-1]]))
+    assert judged(shift_of_alpha=fallen) == "fails"
+    early = ds.assign_coords(log10_alpha=ds.log10_alpha / 10).assign(shift_of_alpha=fallen)
+    assert _outcome(early)["outcome"] == "undecided"
 
 
 def check(ds):
