@@ -1,6 +1,7 @@
 """Does the flow from alpha -> 0 end at the least nuclear norm? Nearly, often, not always."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import jax.numpy as jnp
@@ -8,6 +9,7 @@ import numpy as np
 
 from .. import _checks
 from .._limit import Limit, limit
+from .._side_by_side import side_by_side
 from ..convex import min_nuclear_norm
 from ..problems import Problem
 from ._conjecture_instances import KINDS, counterexamples, instance
@@ -146,30 +148,34 @@ def run(
     ladder, rng = checked(chosen["log10_alphas"]), np.random.default_rng(seed)
     problems = {name: [instance(name, n, r, m, rng) for _ in range(chosen["num_instances"])]
                 for name in names}  # fmt: skip
-    table: dict[str, list[list[Any]]] = {}
-    for name in names:
+    examples = {k: v for k, v in counterexamples().items() if k in chosen["known"]}
+    dense = [p for name in names if name != "commuting" for p in problems[name][:2]]
+    of_starts, of_recovery = rng.spawn(2)
+
+    def judged(name: str) -> dict[str, Any]:
         rows = [_judged(problem, ladder) for problem in problems[name]]
-        for key in rows[0]:
-            table.setdefault(key, []).append([row[key] for row in rows])
         found = [row["verdict"] for row in rows]
         say(f"{name}: " + ", ".join(f"{found.count(v)} {v}" for v in sorted(set(found))))
-    ds = xarray.Dataset(
-        {
-            key: (("kind", "instance", "row", "column")[: np.ndim(value)], np.array(value))
-            for key, value in table.items()
-        },
-        {"kind": list(names)},
-    )
-    examples = {k: v for k, v in counterexamples().items() if k in chosen["known"]}
-    ds = ds.assign(_known(examples, ladder))
-    dense = [p for name in names if name != "commuting" for p in problems[name][:2]]
-    ds = ds.assign(starts(dense[: chosen["num_starts"]], list(ladder), rng))
-    if chosen["num_steps"]:
-        ds = ds.assign(step_sizes(dense[0], -4.0, chosen["num_steps"]))
+        return {key: [row[key] for row in rows] for key in rows[0]}
+
+    # Those that compile longest first.
+    studies: list[Callable[[], Any]] = [lambda: _known(examples, ladder)]
     if chosen["recovery_dim"]:
+        how = (chosen["recovery_dim"], chosen["recovery_log10_alpha"])
         solver = named_engine(chosen["recovery_engine"])
-        found = recovery(chosen["recovery_dim"], chosen["recovery_log10_alpha"], solver, rng)
-        ds = ds.assign(found)
+        studies.insert(0, lambda: recovery(*how, solver, of_recovery))
+    if chosen["num_steps"]:
+        studies.append(lambda: step_sizes(dense[0], -4.0, chosen["num_steps"]))
+    studies.append(lambda: starts(dense[: chosen["num_starts"]], list(ladder), of_starts))
+    found = side_by_side(lambda study: study(), [*studies, *(partial(judged, k) for k in names)])
+    rows = found[len(studies) :]
+    table = {key: np.array([row[key] for row in rows]) for key in rows[0]}
+    axes = ("kind", "instance", "row", "column")
+    ds = xarray.Dataset(
+        {key: (axes[: value.ndim], value) for key, value in table.items()}, {"kind": list(names)}
+    )
+    for variables in found[: len(studies)]:
+        ds = ds.assign(variables)
     ds.attrs.update(dim=n, rank=r, num_measurements=m)
     return finish(ds, globals(), setting=setting, seed=seed, **_outcome(ds))
 

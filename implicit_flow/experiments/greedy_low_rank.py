@@ -7,6 +7,7 @@ import jax
 import numpy as np
 
 from .. import _checks
+from .._side_by_side import side_by_side
 from ..landscape import greedy_low_rank
 from ..problems import gaussian_sensing
 from ._engine import engine as named_engine
@@ -122,9 +123,17 @@ def run(
         _checks.refuse(
             "seed", "give a greedy path that gains rank twice", f"is {seed}", "Try another."
         )
-    variables = factor_flows(
-        problem, path, chosen["log10_alphas"], chosen["num_times"], named_engine(chosen["engine"])
+    alphas, times = chosen["log10_alphas"], chosen["num_times"]
+    deep = (chosen["depths"], chosen["deep_log10_alphas"], times)
+    found = side_by_side(
+        lambda flows: flows(),
+        [
+            lambda: deep_products(problem, path, *deep),
+            lambda: factor_flows(problem, path, alphas, times, named_engine(chosen["engine"])),
+            lambda: diagonal_networks(alphas, times),
+        ],
     )
+    variables = {name: value for one in found for name, value in one.items()}
     variables |= {
         "tau": ("jump", path.jump_times),
         "saddle": (("jump", "row", "col"), path.points[1:]),
@@ -134,10 +143,6 @@ def run(
         ),
         "targets": ("measurement", np.asarray(problem.targets)),
     }
-    variables |= diagonal_networks(chosen["log10_alphas"], chosen["num_times"])
-    variables |= deep_products(
-        problem, path, chosen["depths"], chosen["deep_log10_alphas"], chosen["num_times"]
-    )
     ds = xarray.Dataset(
         variables,
         coords={

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from .. import _checks
+from .._side_by_side import side_by_side
 from ..measurements import DenseMeasurement
 from ..recovery import isometry
 from ._finish import finish
@@ -139,22 +140,26 @@ def run(
     completed = np.empty(
         (len(chosen["ranks"]), len(chosen["rates"]), chosen["trials"], len(methods))
     )
+
+    def fill(at: tuple[int, int]) -> None:
+        place, trial = at
+        rank = chosen["ranks"][place]
+        key = jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), rank), trial)
+        problem = sensing(n, rank, count(ratios[-1], n, rank), key=key)
+        for step, ratio in enumerate(ratios):
+            m = count(ratio, n, rank)
+            planted = first(problem, m)
+            found = errors(planted, rank, methods, key=key, **common)
+            sensed[place, step, trial] = [found[name] for name in methods]
+            bounds[place, step, trial] = _constants(planted, rank, m, key)
+        problem = completion(n, rank, key=key)
+        for step, rate in enumerate(chosen["rates"]):
+            planted = first(problem, max(1, round(rate * whole)))
+            found = errors(planted, rank, methods, key=key, **common)
+            completed[place, step, trial] = [found[name] for name in methods]
+
+    side_by_side(fill, np.ndindex(len(chosen["ranks"]), chosen["trials"]))
     for place, rank in enumerate(chosen["ranks"]):
-        most = count(ratios[-1], n, rank)
-        for trial in range(chosen["trials"]):
-            key = jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), rank), trial)
-            problem = sensing(n, rank, most, key=key)
-            for step, ratio in enumerate(ratios):
-                m = count(ratio, n, rank)
-                planted = first(problem, m)
-                found = errors(planted, rank, methods, key=key, **common)
-                sensed[place, step, trial] = [found[name] for name in methods]
-                bounds[place, step, trial] = _constants(planted, rank, m, key)
-            problem = completion(n, rank, key=key)
-            for step, rate in enumerate(chosen["rates"]):
-                planted = first(problem, max(1, round(rate * whole)))
-                found = errors(planted, rank, methods, key=key, **common)
-                completed[place, step, trial] = [found[name] for name in methods]
         say(f"rank {rank}: recovered {np.mean(sensed[place] < RECOVERED):.2f} of all")
     ds = xarray.Dataset(
         {
