@@ -30,7 +30,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import implicit_flow as imf
-from implicit_flow._congruence import congruence_term
+from implicit_flow._congruence_term import congruence_term
 from implicit_flow.solvers._chebyshev import velocity
 from implicit_flow.solvers._newton_matrix import NewtonMatrix
 from implicit_flow.solvers._stages import stage_factors

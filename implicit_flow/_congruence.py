@@ -7,16 +7,16 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ._types import Residual, Scalar
+from ._congruence_term import congruence_term
+from ._types import Scalar
+from ._uncoupled import exact_components, uncoupled
 from .flows import AbstractFlow, Path
 from .linalg import GradedFactor, log_row_lengths, row_lengths
-from .losses import AbstractLoss
-from .measurements import AbstractMeasurement, CommutingMeasurement, DiagonalMeasurement
+from .measurements import CommutingMeasurement, DiagonalMeasurement
 from .parametrizations import Factor
 from .problems import Problem
 from .solvers import (
     CongruenceSolution,
-    CongruenceTerm,
     ResidualRadau,
     RungeKuttaChebyshev,
     integrate,
@@ -55,7 +55,7 @@ def by_congruence(
     parametrization = flow.parametrization
     start = parametrization if isinstance(parametrization, Factor) else Factor()
     frame = start.frame(problem.dim, init, problem.measurement.dtype)
-    basis = rows = None
+    basis = rows = together = None
     if isinstance(problem.measurement, CommutingMeasurement):
         # In the common eigenvectors nothing is coupled, and rounding cannot couple it.
         basis = problem.measurement.basis
@@ -64,6 +64,8 @@ def by_congruence(
         frame = basis.T @ frame
     if isinstance(problem.measurement, DiagonalMeasurement) and isinstance(solver, ResidualRadau):
         frame, rows = _lengths(frame)
+    elif isinstance(solver, ResidualRadau):
+        together = exact_components(problem.measurement)
     common: dict[str, Any] = {
         "frame": frame,
         "log_alpha": log_alpha,
@@ -72,11 +74,12 @@ def by_congruence(
         "save_ts": save_ts,
         **({} if max_steps is None else {"max_steps": max_steps}),
     }
-    term = congruence_term(problem, rows)
+    term = congruence_term(problem, rows, together)
     if isinstance(solver, RungeKuttaChebyshev):
         end = integrate_explicitly(term, solver, **common)
     else:
-        end = integrate(term, solver, **common)
+        apart = None if together is None else uncoupled(problem, frame, together)
+        end = integrate(term, solver, uncoupled=apart, **common)
 
     def outside(factor: Array) -> Array:
         U = term.whole(factor)
@@ -107,50 +110,3 @@ def _lengths(frame: Array) -> tuple[Array, Array]:
     """The diagonal matrix of the lengths of the rows, and the rows at length one."""
     lengths = row_lengths(frame)
     return jnp.diag(lengths), frame / jnp.where(lengths == 0, 1.0, lengths)[:, None]
-
-
-def congruence_term(problem: Problem, rows: Float[Array, "n d"] | None = None) -> CongruenceTerm:
-    """The flow of a problem, as the callables that `solvers` asks for.
-
-    Args:
-        problem: any.
-        rows: see `CongruenceTerm`.
-
-    Returns:
-        The term. Derivatives reach the measurement, the targets and the loss through it.
-    """
-    measurement = problem.measurement
-    return CongruenceTerm(
-        predict=eqx.Partial(_predict, measurement),
-        residual=eqx.Partial(_residual, problem.loss, problem.targets),
-        curvature=eqx.Partial(_curvature, problem.loss, problem.targets),
-        adjoint=eqx.Partial(_adjoint, measurement),
-        adjoint_times=eqx.Partial(_adjoint_times, measurement),
-        gram=eqx.Partial(_gram, measurement),
-        scale=jnp.linalg.norm(problem.targets),
-        rows=rows,
-    )
-
-
-def _predict(measurement: AbstractMeasurement, U: Array) -> Residual:
-    return measurement.apply_product(U, U)
-
-
-def _residual(loss: AbstractLoss, targets: Residual, prediction: Residual) -> Residual:
-    return loss.residual(prediction, targets)
-
-
-def _curvature(loss: AbstractLoss, targets: Residual, prediction: Residual) -> Residual:
-    return loss.curvature(prediction, targets)
-
-
-def _adjoint(measurement: AbstractMeasurement, v: Residual) -> Array:
-    return measurement.adjoint(v)
-
-
-def _adjoint_times(measurement: AbstractMeasurement, v: Residual, V: Array) -> Array:
-    return measurement.adjoint_times(v, V)
-
-
-def _gram(measurement: AbstractMeasurement, W: Array, V: Array) -> Array:
-    return measurement.gram(W, V)

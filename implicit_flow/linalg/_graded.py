@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from ._components import homes
 from ._symmetric import taylor_expm
 
 
@@ -89,18 +90,28 @@ def mixing_step(
 
 
 def multiply(
-    state: GradedFactor, matrix: Float[Array, "n n"]
+    state: GradedFactor,
+    matrix: Float[Array, "n n"],
+    together: Bool[Array, "n n"] | None = None,
 ) -> tuple[GradedFactor, Float[Array, "p p"]]:
     """The graded form of E U, for a well-conditioned E.
 
     Args:
         state: the graded form of U.
         matrix: E; the error of the small directions grows with its condition number.
+        together: the components between which E is exactly zero, see `components`: a column of Q
+            that is zero outside of one stays so to the last bit, where rounding would be larger
+            than all of a small component. None for one component.
 
     Returns:
         The graded form of the product, and the triangular factor of E Q.
     """
     basis, triangular = _signed_qr(matrix @ state.basis)
+    if together is not None:
+        inside = homes(state.basis, together)
+        basis = jnp.where(inside, basis, 0.0)
+        met = inside.astype(basis.dtype)
+        triangular = jnp.where(met.T @ met > 0, triangular, 0.0)
     # Directions that do not couple may change their order, with exponents so far apart that the
     # rounding of a zero, conjugated, would overflow.
     noise = 8 * jnp.finfo(triangular.dtype).eps * jnp.max(jnp.abs(triangular))
@@ -118,6 +129,7 @@ class Substeps(eqx.Module):
     factors: Float[Array, "s n n"]
     counts: Int[Array, " s"]
     whole: Bool[Array, ""]
+    together: Bool[Array, "n n"] | None
 
     @property
     def total(self) -> Int[Array, ""]:
@@ -129,13 +141,20 @@ class Substeps(eqx.Module):
         return jnp.sum(index >= jnp.cumsum(self.counts, dtype=jnp.int32)).astype(jnp.int32)
 
 
-def substeps(exponents: Float[Array, "s n n"], *, spread: float, limit: int) -> Substeps:
+def substeps(
+    exponents: Float[Array, "s n n"],
+    *,
+    spread: float,
+    limit: int,
+    together: Bool[Array, "n n"] | None = None,
+) -> Substeps:
     """Split each exponential into equal factors of bounded condition number.
 
     Args:
         exponents: symmetric matrices S_1, ..., S_s, applied in this order.
         spread: largest difference of the extreme eigenvalues of one factor's exponent.
         limit: largest number of factors of one exponent; a nan counts as none.
+        together: see `multiply`.
 
     Returns:
         The factors exp(S_i / q_i) and the counts q_i. Where all of them together are well
@@ -154,7 +173,7 @@ def substeps(exponents: Float[Array, "s n n"], *, spread: float, limit: int) -> 
     whole = jnp.isfinite(total) & (total <= spread)
     one = jnp.zeros_like(counts).at[0].set(1.0)
     factors = factors.at[0].set(jnp.where(whole, product, factors[0]))
-    return Substeps(factors, jnp.where(whole, one, counts).astype(jnp.int32), whole)
+    return Substeps(factors, jnp.where(whole, one, counts).astype(jnp.int32), whole, together)
 
 
 def propagate(
@@ -164,6 +183,7 @@ def propagate(
     enabled: Bool[Array, ""],
     spread: float = 8.0,
     limit: int = 60,
+    together: Bool[Array, "n n"] | None = None,
 ) -> GradedFactor:
     """Apply exp(S_s) ... exp(S_1) to a graded factor.
 
@@ -173,16 +193,17 @@ def propagate(
         enabled: where false nothing is done, and under `vmap` no loop turns for this lane.
         spread: see `substeps`.
         limit: see `substeps`.
+        together: see `multiply`.
 
     Returns:
         The graded form of the product.
     """
-    parts = substeps(exponents, spread=spread, limit=limit)
+    parts = substeps(exponents, spread=spread, limit=limit, together=together)
     total = jnp.where(enabled, parts.total, 0)
 
     def body(carry):
         index, state = carry
-        return index + 1, multiply(state, parts.factors[parts.which(index)])[0]
+        return index + 1, multiply(state, parts.factors[parts.which(index)], together)[0]
 
     first = (jnp.zeros_like(total), state)
     return jax.lax.while_loop(lambda carry: carry[0] < total, body, first)[1]

@@ -9,3 +9,4 @@ from ._explicit import (
 from ._integrate import integrate as integrate
 from ._radau import ResidualRadau as ResidualRadau
 from ._solution import CongruenceSolution as CongruenceSolution
+from ._uncoupled import Uncoupled as Uncoupled

@@ -33,7 +33,7 @@ def propagate_tangent(
     def body(carry):
         index, state, tangent = carry
         which = parts.which(index)
-        after, triangular = multiply(state, parts.factors[which])
+        after, triangular = multiply(state, parts.factors[which], parts.together)
         tangent = multiply_tangent(
             tangent,
             generators[which],
@@ -82,7 +82,7 @@ def propagate_cotangent(
 
     def forward(carry):
         index, state, trail = carry
-        after, triangular = multiply(state, parts.factors[parts.which(index)])
+        after, triangular = multiply(state, parts.factors[parts.which(index)], parts.together)
         trail = _Trail(
             jax.tree.map(lambda buffer, x: buffer.at[index].set(x), trail.states, state),
             trail.triangular.at[index].set(triangular),

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 import equinox as eqx
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from ..linalg import row_lengths
 
@@ -25,6 +25,8 @@ class CongruenceTerm(eqx.Module):
         rows: (n, d), of length one; only where all A*(v) are diagonal. The lengths of the rows of U
             are all that moves then, and all that the residual sees: what is integrated is the
             diagonal matrix of them, in which rounding cannot couple a tiny row to a large one.
+        together: (n, n), the components between which all A*(v) are zero, see
+            `linalg.components`: rounding must not couple them either. None for one component.
     """
 
     predict: Callable
@@ -35,6 +37,7 @@ class CongruenceTerm(eqx.Module):
     gram: Callable
     scale: Float[Array, ""]
     rows: Float[Array, "n d"] | None = None
+    together: Bool[Array, "n n"] | None = None
 
     def whole(self, factor: Float[Array, "n p"]) -> Float[Array, "n d"]:
         """The U that is meant, whose X is to be accurate.

@@ -8,7 +8,7 @@ from jaxtyping import Array, Float
 from ..linalg import taylor_expm
 from ._congruence_term import CongruenceTerm
 from ._radau import ResidualRadau
-from ._stages import Stages
+from ._stages import Stages, most_growth
 from ._stationarity import Spectrum
 from ._tableau import EMBEDDED_DIFFERENCE, EXPONENT_WEIGHTS, HALVES_WEIGHTS, LEFT_WEIGHT
 
@@ -101,10 +101,11 @@ def next_step(
     return step * jnp.where(converged, factor, _AFTER_FAILURE)
 
 
-def growth_cap(solver: ResidualRadau, rates: Spectrum) -> Float[Array, ""]:
+def growth_cap(term: CongruenceTerm, solver: ResidualRadau, rates: Spectrum) -> Float[Array, ""]:
     """The longest step that keeps growth and decay of one step within range.
 
     Args:
+        term: the flow.
         solver: the options.
         rates: of growth and decay at the start of the step.
 
@@ -114,6 +115,7 @@ def growth_cap(solver: ResidualRadau, rates: Spectrum) -> Float[Array, ""]:
     tiny = jnp.finfo(rates.lowest.dtype).tiny
     # A direction that is about to reach its targets must not be carried far past them.
     budget = jnp.clip(rates.room, _SMALLEST_GROWTH, solver.growth_per_step)
+    budget = jnp.maximum(budget, jnp.minimum(rates.spare, most_growth(term, solver)))
     growth = budget / jnp.maximum(-rates.lowest, tiny)
     decay = solver.decay_per_step / jnp.maximum(rates.highest, tiny)
     return jnp.minimum(growth, decay)

@@ -10,7 +10,7 @@ from jaxtyping import Array, Bool, Float, Int
 from ..linalg import divided_exponential, each
 from ._congruence_term import CongruenceTerm
 from ._radau import ResidualRadau
-from ._stages import Stages, agrees, effect, exponents, rounding, stage_factors
+from ._stages import Stages, agrees, effect, exponents, most_growth, rounding, stage_factors
 from ._tableau import COEFFICIENTS, EXPONENT_WEIGHTS
 
 
@@ -237,7 +237,7 @@ def solve_fully(
         converged = (change * tail < target) & (relative * tail < 0.05)
         converged &= agrees(violation, residuals, predictions)
         converged |= known & (change < rounding(growth))
-        finite = jnp.all(jnp.isfinite(new)) & (growth < 2 * solver.growth_per_step)
+        finite = jnp.all(jnp.isfinite(new)) & (growth < 2 * most_growth(term, solver))
         count = state.count + 1
         diverges = known & (contraction > 2.0) & (count > 3)
         return _Iteration(

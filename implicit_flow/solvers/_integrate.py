@@ -1,5 +1,8 @@
 """The door of the engine."""
 
+import math
+from typing import TypeVar
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -16,7 +19,10 @@ from ._refinement import Refined, refine
 from ._solution import CongruenceSolution
 from ._start import Start, start
 from ._stationarity import remaining_drift
+from ._uncoupled import Uncoupled
 
+
+Tree = TypeVar("Tree")
 
 # Of one run, where the caller sets no limit.
 _MAX_STEPS, _STEPS_PER_EXPONENT = 4096, 4
@@ -24,6 +30,8 @@ _MAX_STEPS, _STEPS_PER_EXPONENT = 4096, 4
 _DRIFT_SHARE = 0.03
 # Residual at which targets count as met, as a share of `rtol`.
 _RESIDUAL_SHARE = 1e-2
+# Log of the alpha below which the rounding of one component can decide where another one ends.
+_COUPLED = math.log(1e-8)
 # Size of A(X) relative to the targets at which X counts as zero.
 _VANISHED = 1e-8
 
@@ -92,6 +100,7 @@ def integrate(
     rtol: Float[Array, ""] | float = 1e-6,
     save_ts: Float[Array, " k"] | None = None,
     max_steps: int | None = None,
+    uncoupled: Uncoupled | None = None,
 ) -> CongruenceSolution:
     r"""Integrate $\dot U = -A^*(r(A(UU')))\,U$ from $\sqrt\alpha\,\tilde U$.
 
@@ -106,6 +115,8 @@ def integrate(
         save_ts: increasing times at which the path is kept.
         max_steps: steps of one run, rejected ones included; None for 4096, and four more for each
             factor of e below one of alpha, over which a direction grows in steps of bounded growth.
+        uncoupled: the data without what rounding alone couples, where that is known: the error
+            estimate includes the distance between the ends of both.
 
     Returns:
         The solution; nothing is raised, `result` says how it ended.
@@ -117,14 +128,16 @@ def integrate(
     times = jnp.zeros((0,), dtype) if save_ts is None else save_ts.astype(dtype)
     inputs = Inputs(term, frame, log_alpha, end, times)
     # The search for steps is not differentiated: their derivative is that of the path they make.
-    fixed = jax.tree.map(
-        lambda x: jax.lax.stop_gradient(x) if eqx.is_inexact_array(x) else x, inputs
-    )
+    fixed = _fixed(inputs)
     begin = start(fixed.term, fixed.frame, fixed.log_alpha)
     depth = _STEPS_PER_EXPONENT * jnp.clip(-fixed.log_alpha, 0, 1e7)
     limit = _MAX_STEPS + depth.astype(jnp.int32) if max_steps is None else max_steps
     goal = _goal(fixed.term, begin, fixed.t1, target, jnp.asarray(limit, jnp.int32))
-    refined = refine(fixed, solver, begin, goal, target)
+    refined = refine(fixed, solver, begin, goal, target, _fixed(uncoupled))
+    # Rounding of the large components is then larger than small ones, and no run is without it.
+    drowned = begin.coupled & (fixed.log_alpha < _COUPLED)
+    sensitivity = jnp.where(drowned, jnp.inf, refined.sensitivity)
+    refined = eqx.tree_at(lambda r: r.sensitivity, refined, sensitivity)
     path = differentiable_path(inputs, path_of(refined.state, goal), solver, goal, refined)
 
     leaves = [x for x in jax.tree.leaves(fixed) if eqx.is_inexact_array(x)]
@@ -132,6 +145,11 @@ def integrate(
     finite = [jnp.all(jnp.isfinite(x) | (x == fixed.t1)) for x in leaves]
     valid = jnp.all(jnp.stack(finite)) & (fixed.t1 >= 0)
     return _assemble(term, path, refined, goal, target, valid)
+
+
+def _fixed(tree: Tree) -> Tree:
+    """A tree without derivatives."""
+    return jax.tree.map(lambda x: jax.lax.stop_gradient(x) if eqx.is_inexact_array(x) else x, tree)
 
 
 def _assemble(

@@ -16,7 +16,8 @@ class ResidualRadau(eqx.Module):
     Attributes:
         max_newton_iterations: Newton iterations of one step before it is rejected.
         newton_fraction: share of the step tolerance that Newton iterations may leave.
-        growth_per_step: largest exponent by which a direction may grow in one step.
+        growth_per_step: largest exponent by which a direction may grow in one step, unless all are
+            far from their targets.
         decay_per_step: largest exponent by which a direction may shrink in one step.
         spread: largest log condition number that one QR update of the factor sees.
         refinements: how often the step tolerance may be reduced until `rtol` is met.

@@ -11,6 +11,7 @@ from ._radau import ResidualRadau
 from ._run import first_state, run
 from ._run_state import RunState
 from ._start import Start, start
+from ._uncoupled import Uncoupled
 
 
 # Ratio of successive step tolerances.
@@ -116,12 +117,15 @@ def refine(
     begin: Start,
     goal: Goal,
     rtol: Float[Array, ""],
+    uncoupled: Uncoupled | None = None,
 ) -> Refined:
     """Integrate until two runs of different tolerance agree to `rtol`.
 
     Every run has its data changed by a few units of rounding, with alternating sign: runs that
     agree have shown that neither the step tolerance nor the conditioning does harm. Where they do
     not, the last run is repeated with the other sign, and what that changes is the conditioning.
+    Where rounding couples what may not be coupled at all, every change couples it, and two of them
+    may agree: the last run is repeated without.
 
     Args:
         inputs: the data.
@@ -129,6 +133,7 @@ def refine(
         begin: the start of the unperturbed flow.
         goal: what to reach.
         rtol: relative accuracy of X.
+        uncoupled: the data without what rounding alone couples, if that is known.
 
     Returns:
         The finest run.
@@ -138,8 +143,12 @@ def refine(
     roundings = _ROUNDINGS_PER_ROOT * jnp.sqrt(rtol / eps)
     size = (eps * jnp.clip(roundings, _LEAST_ROUNDINGS, _MOST_ROUNDINGS)).astype(dtype)
 
-    def prepared(tolerance, perturbation):
+    suspect = jnp.zeros((), bool) if uncoupled is None else uncoupled.differs
+
+    def prepared(tolerance, perturbation, apart):
         term, frame = perturb_data(inputs.term, inputs.frame, perturbation)
+        if uncoupled is not None:
+            term, frame = uncoupled.data_or((term, frame), use=apart)
         at = start(term, frame, inputs.log_alpha)
         return term, solver, at, at_tolerance(goal, tolerance, rtol), inputs.save_ts
 
@@ -148,8 +157,12 @@ def refine(
         first = old.num_runs == 0
         tolerance = jnp.where(checking, old.tolerance, progress.tolerance)
         perturbation = jnp.where(first, size, -old.perturbation)
-        state = run(*prepared(tolerance, perturbation), ~progress.finished)
-        gap = distance(inputs.term.whole(state.factor), inputs.term.whole(old.state.factor))
+        apart = checking & suspect
+        state = run(*prepared(tolerance, perturbation, apart), ~progress.finished)
+        end = inputs.term.whole(state.factor)
+        if uncoupled is not None:
+            end = jnp.where(apart, uncoupled.basis @ end, end)
+        gap = distance(end, inputs.term.whole(old.state.factor))
         usable = state.ended & old.state.ended & jnp.isfinite(gap)
         gap = jnp.where(first | ~usable, jnp.inf, gap)
 
@@ -172,7 +185,9 @@ def refine(
             total_steps=old.total_steps,
             num_runs=old.num_runs,
         )
-        checked = eqx.tree_at(lambda r: r.sensitivity, old, gap)
+        # Runs that differ by what rounding couples, and by its sign, say so together.
+        seen = jnp.where(suspect, jnp.maximum(gap, old.sensitivity), gap)
+        checked = eqx.tree_at(lambda r: r.sensitivity, old, seen)
         finest = jax.tree.map(lambda a, b: jnp.where(checking | lost, a, b), checked, new)
         finest = eqx.tree_at(
             lambda r: (r.total_steps, r.num_runs),
@@ -186,13 +201,14 @@ def refine(
             finest=finest,
             gap=gap,
             tolerance=progress.tolerance * _REDUCTION,
-            checking=exhausted & ~met & ~failed & ~diverges & ~checking,
-            finished=checking | met | failed | diverges,
+            checking=((exhausted & ~met) | (suspect & met)) & ~failed & ~diverges & ~checking,
+            finished=checking | (met & ~suspect) | failed | diverges,
         )
 
     infinite = jnp.asarray(jnp.inf, dtype)
+    no = jnp.zeros((), bool)
     # Of the first state and not of the last one, which would trace the steps once more.
-    blank = jax.eval_shape(lambda: first_state(*prepared(rtol, size), None))
+    blank = jax.eval_shape(lambda: first_state(*prepared(rtol, size, no), None))
     zero = jnp.zeros((), jnp.int32)
     nothing = Refined(
         state=jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), blank),
@@ -203,7 +219,6 @@ def refine(
         total_steps=zero,
         num_runs=zero,
     )
-    no = jnp.zeros((), bool)
     progress = _Progress(nothing, infinite, first_tolerance(rtol), no, no)
     progress = jax.lax.while_loop(lambda p: ~p.finished, body, progress)
     return progress.finest

@@ -196,6 +196,7 @@ def _advance(
         exponents(term, stages.residuals, step),
         enabled=accept,
         spread=solver.spread,
+        together=term.together,
     )
     factor = jnp.where(accept, graded.factor, state.factor)
     saved = save_step(
@@ -212,7 +213,7 @@ def _advance(
     time = jnp.where(last, goal.t1, state.time + step)
     rates = spectrum(term, force, graded)
     proposed = next_step(step, ratio, solved)
-    capped = jnp.minimum(proposed, goal.shortening * growth_cap(solver, rates))
+    capped = jnp.minimum(proposed, goal.shortening * growth_cap(term, solver, rates))
     whole = term.whole(factor)
     window = advance_window(state.window, time, whole, force)
 

@@ -97,7 +97,7 @@ def save_step(
     def body(saved: Saved) -> Saved:
         share = jnp.clip((saved.times[saved.count] - time) / step, 0.0, 1.0)
         parts = jax.vmap(term.adjoint)(-step * (exponent_weights(share) @ residuals))
-        inside = propagate(graded, parts, enabled=enabled, spread=spread)
+        inside = propagate(graded, parts, enabled=enabled, spread=spread, together=term.together)
         return store(saved, inside, dual - step * (partial_weights(share) @ residuals))
 
     return jax.lax.while_loop(lambda s: enabled & due(s, time + step), body, saved)

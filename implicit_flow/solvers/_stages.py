@@ -1,5 +1,7 @@
 """The stage equations of one step, and their solution by a simplified Newton method."""
 
+import math
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -27,6 +29,27 @@ _DEPTH = 4
 _DISAGREEMENT = 0.2
 # Power of rounding, relative to A(X), below which the difference is left: nobody asks for more.
 _UNASKED = 0.75
+# Noise of the residual, relative, up to which directions may grow in one step while all are far
+# from their targets; and by how much where none is coupled to another, so that there is no noise.
+_NOISE, _UNCOUPLED_GROWTH = 4e-11, 60.0
+
+
+def most_growth(term: CongruenceTerm, solver: ResidualRadau) -> float:
+    """Largest exponent by which a direction may grow in one step while all wait.
+
+    The rounding of the largest direction reaches the residual multiplied by the growth, unless
+    directions are not coupled.
+
+    Args:
+        term: the flow.
+        solver: its options.
+
+    Returns:
+        The exponent.
+    """
+    eps = float(jnp.finfo(term.scale.dtype).eps)
+    most = math.log(_NOISE / eps) if term.rows is None else _UNCOUPLED_GROWTH
+    return max(most, solver.growth_per_step)
 
 
 class Stages(eqx.Module):
@@ -270,7 +293,7 @@ def solve_stages(
         resolved &= agrees(violation, state.residuals, predictions)
         converged = (small & resolved) | ((change < rounding(growth)) & (state.count >= 1))
 
-        finite = jnp.all(jnp.isfinite(residuals)) & (growth < 2 * solver.growth_per_step)
+        finite = jnp.all(jnp.isfinite(residuals)) & (growth < 2 * most_growth(term, solver))
         count = state.count + 1
         # What a matrix of this very place does not resolve is left to the acceleration.
         fresh = state.matrix.age(last) < _YOUNG

@@ -3,15 +3,18 @@
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from ..linalg import LOG_ZERO, GradedFactor, propagate
+from ..linalg import LOG_ZERO, GradedFactor, eigh_within, propagate, svd_within
 from ._congruence_term import CongruenceTerm
 
 
 # Below this share of the targets A(X) cannot be told from zero within rounding.
 _LINEAR_SHARE = 1e-13
 _MAX_SUBSTEPS = 256
+# Share of the largest singular value from which on all count as a full rank, well enough to invert.
+_FULL_RANK = 1e-6
 
 
 class Start(eqx.Module):
@@ -21,6 +24,7 @@ class Start(eqx.Module):
     rotation: Float[Array, "d p"]
     force: Float[Array, " m"]
     aligned: Bool[Array, ""]
+    coupled: Bool[Array, ""]
     lowest: Float[Array, ""]
     largest: Float[Array, ""]
 
@@ -31,6 +35,10 @@ def start(term: CongruenceTerm, frame: Float[Array, "n d"], log_alpha: Float[Arr
     Only $X = UU'$ matters, so columns may be rotated: `frame @ rotation` has orthogonal columns.
     Where they are also of equal length and square ($\tilde X$ a multiple of the identity), the
     eigenvectors of A*(r(0)) are taken for them, in which the first phase of the flow is diagonal.
+
+    Columns of other U have entries in all components of `term.together` and would carry the
+    rounding of a large one into a small one. Eigenvectors V of A*(r(0)) do not: where U has full
+    rank it is written $V\, (V'U)$, and `frame @ rotation` is V. Where it has not, it is `coupled`.
 
     Args:
         term: the flow.
@@ -45,9 +53,9 @@ def start(term: CongruenceTerm, frame: Float[Array, "n d"], log_alpha: Float[Arr
     zero_factor = jnp.zeros((n, 1), dtype)
     force = term.residual(term.predict(zero_factor))
     field = term.adjoint(force)
-    values, vectors = jnp.linalg.eigh(field)
+    values, vectors = eigh_within(field, term.together)
 
-    left, singular, right = jnp.linalg.svd(frame, full_matrices=False)
+    left, singular, right = svd_within(frame, term.together)
     top = singular[0]
     present = singular > max(n, d) * jnp.finfo(dtype).eps * top
     log_singular = jnp.where(present, jnp.log(jnp.where(present, singular, 1.0)), LOG_ZERO)
@@ -59,9 +67,34 @@ def start(term: CongruenceTerm, frame: Float[Array, "n d"], log_alpha: Float[Arr
         rotation = jnp.where(aligned, rotation @ (left.T @ vectors), rotation)
         left = jnp.where(aligned, vectors, left)
     p = left.shape[1]
+    mixing = jnp.eye(p, dtype=dtype)
+    coupled = _spread_out(left, term, force.shape[0])
+    if d >= n and term.together is not None:
+        apart = coupled & (singular[-1] > _FULL_RANK * top)
+        inner = vectors.T @ (left * singular[None, :])
+        mixing = jnp.where(apart, inner, mixing)
+        inverse = jnp.linalg.inv(jnp.where(apart, inner, jnp.eye(p, dtype=dtype)))
+        rotation = jnp.where(apart, rotation @ inverse, rotation)
+        left = jnp.where(apart, vectors, left)
+        log_singular = jnp.where(apart, 0.0, log_singular)
+        aligned, coupled = aligned | apart, coupled & ~apart
     log_scale = jnp.where(present, log_singular + 0.5 * log_alpha, LOG_ZERO)
-    graded = GradedFactor(left, log_scale, jnp.eye(p, dtype=dtype))
-    return Start(graded, rotation, force, aligned, values[0], jnp.maximum(-values[0], values[-1]))
+    graded = GradedFactor(left, log_scale, mixing)
+    largest = jnp.maximum(-values[0], values[-1])
+    return Start(graded, rotation, force, aligned, coupled, values[0], largest)
+
+
+def _spread_out(
+    columns: Float[Array, "n p"], term: CongruenceTerm, num_measurements: int
+) -> Bool[Array, ""]:
+    """Whether columns have entries in two components that are both measured."""
+    if term.together is None:
+        return jnp.zeros((), bool)
+    weights = np.random.default_rng(2).normal(size=num_measurements)
+    moves = jnp.any(term.adjoint(jnp.asarray(weights, columns.dtype)) != 0, axis=1)
+    seen = (columns != 0) & moves[:, None]
+    pairs = seen.astype(columns.dtype) @ seen.astype(columns.dtype).T
+    return jnp.any((pairs > 0) & ~term.together)
 
 
 def _log_share(term: CongruenceTerm, begin: Start, graded: GradedFactor) -> Float[Array, ""]:
@@ -134,6 +167,7 @@ def advance_linearly(
             enabled=~begin.aligned & (time > 0),
             spread=spread,
             limit=2 * _MAX_SUBSTEPS,
+            together=term.together,
         )
 
     return jax.lax.cond(begin.aligned, diagonal, general)

@@ -8,7 +8,13 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from ..linalg import Substeps, divided_exponential, each, log_derivatives, substeps
+from ..linalg import (
+    Substeps,
+    divided_exponential,
+    eigh_each_within,
+    log_derivatives,
+    substeps,
+)
 from ._congruence_term import CongruenceTerm
 from ._newton_matrix import NewtonMatrix
 from ._record import Entry
@@ -82,10 +88,9 @@ def exponentials(
         The exponentials.
     """
     s = weighted_exponents(term, entry.residuals, entry.step, weights)
-    values, vectors = each(jnp.linalg.eigh, s)
-    return Exponentials(
-        s, values, vectors, entry.linear, substeps(s, spread=spread, limit=SUBSTEP_LIMIT)
-    )
+    values, vectors = eigh_each_within(s, term.together)
+    parts = substeps(s, spread=spread, limit=SUBSTEP_LIMIT, together=term.together)
+    return Exponentials(s, values, vectors, entry.linear, parts)
 
 
 def full_weights(dtype) -> Float[Array, "6 3"]:

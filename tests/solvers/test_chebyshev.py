@@ -7,7 +7,7 @@ import pytest
 
 import implicit_flow as imf
 from implicit_flow import RESULTS
-from implicit_flow._congruence import congruence_term
+from implicit_flow._congruence_term import congruence_term
 from implicit_flow.solvers import RungeKuttaChebyshev
 from implicit_flow.solvers._chebyshev import (
     Motion,

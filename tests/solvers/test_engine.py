@@ -10,11 +10,14 @@ from reference import scipy_end
 
 import implicit_flow as imf
 from implicit_flow import RESULTS
-from implicit_flow._congruence import congruence_term
+from implicit_flow._congruence_term import congruence_term
+from implicit_flow.linalg import GradedFactor
 from implicit_flow.solvers import ResidualRadau, _full_newton, integrate
+from implicit_flow.solvers._controller import growth_cap
 from implicit_flow.solvers._full_newton import commuting_jacobian, stage_jacobian
 from implicit_flow.solvers._newton_matrix import NewtonMatrix
 from implicit_flow.solvers._stages import defect, solve_stages, stage_factors
+from implicit_flow.solvers._stationarity import spectrum
 
 
 STACK = np.array([[[2, 1, 0], [1, 1, 0], [0, 0, 1]], [[0, 1, 1], [1, 0, 0], [1, 0, 3]]], float)
@@ -171,6 +174,11 @@ def test_nearly_equal_top_eigenvalues(solve, gap):
         assert distance(sol.X, exact) <= float(sol.error_estimate) + 1e-12
 
 
+def _stored_dense(rng, spectra, Q):
+    stack = np.einsum("ik,mk,jk->mij", Q, spectra, Q)
+    return (stack + stack.transpose(0, 2, 1)) / 2
+
+
 @pytest.mark.parametrize("seed", range(8))
 def test_commuting_matrices_stored_dense_are_reported_as_ill_conditioned(solve, seed):
     """At tiny alpha their rounding decides which way X turns: half of the time, by one sign."""
@@ -178,14 +186,51 @@ def test_commuting_matrices_stored_dense_are_reported_as_ill_conditioned(solve, 
     Q, _ = np.linalg.qr(rng.normal(size=(3, 3)))
     spectra = np.array([[1.0, 0.8, -0.3], [-0.4, 1.0, 0.6]])
     x = np.array([0.5, 1.0, 0.0])
-    stack = np.einsum("ik,mk,jk->mij", Q, spectra, Q)
-    stack = (stack + stack.transpose(0, 2, 1)) / 2
-    dense = solve(stack, spectra @ x, -100.0)
+    dense = solve(_stored_dense(rng, spectra, Q), spectra @ x, -100.0)
     structured = imf.measurements.CommutingMeasurement(Q, spectra)
     problem = imf.Problem(structured, spectra @ x)
     exact = imf.closed_forms.commuting(problem, log10_alpha=-100.0)
     assert distance(dense.X, exact) <= float(dense.error_estimate)
     assert dense.result == RESULTS.ill_conditioned
+
+
+@pytest.mark.parametrize("log10_alpha", [-60.0, -300.0])
+def test_rounding_that_turns_x_whatever_its_sign_is_noticed(solve, log10_alpha):
+    """Two changes of the data end in one X, far from that of matrices that do commute."""
+    rng = np.random.default_rng(7)
+    Q, _ = np.linalg.qr(rng.normal(size=(3, 3)))
+    spectra = rng.normal(size=(2, 3))
+    x = np.array([*rng.uniform(0.5, 1.5, 3)[:2], 0.0])
+    dense = solve(_stored_dense(rng, spectra, Q), spectra @ x, log10_alpha)
+    problem = imf.Problem(imf.measurements.CommutingMeasurement(Q, spectra), spectra @ x)
+    exact = imf.closed_forms.commuting(problem, log10_alpha=log10_alpha)
+    assert 0.5 < distance(dense.X, exact) <= float(dense.error_estimate)
+    assert dense.result == RESULTS.ill_conditioned
+
+
+def test_waiting_at_saddles_costs_few_steps():
+    """Between them nothing moves, and a tiny alpha only makes it last."""
+    problem = imf.problems.commuting_sensing(8, 3, key=jax.random.key(3))
+    run = jax.jit(lambda la: imf.simulate(problem, log10_alpha=la, throw=False))
+    near, far = (run(jnp.asarray(la)) for la in (-3.0, -300.0))
+    assert near.result == far.result == RESULTS.successful
+    assert far.stats["num_total_steps"] <= 3 * near.stats["num_total_steps"]
+    exact = imf.closed_forms.commuting(problem, log10_alpha=-300.0)
+    assert distance(far.X, exact) <= float(far.error_estimate)
+
+
+def test_a_slower_direction_that_is_nearer_to_its_targets_is_not_overshot():
+    """It may grow by little, and the fast one, far from its own targets, by no more either."""
+    problem = imf.Problem(imf.measurements.DiagonalMeasurement(jnp.eye(3)), jnp.array([2.0, 1, 1]))
+    term = congruence_term(problem, jnp.eye(3))
+    logs = jnp.array([-300.0, -20.0, -100.0])
+    graded = GradedFactor(jnp.eye(3), logs, jnp.eye(3))
+    force = term.residual(term.predict(graded.factor))
+    rates = spectrum(term, force, graded)
+    # A*(r) = -diag(2, 1, 1), and x comes to rest at its targets: exponents of 300.35, 20 and 100.
+    assert 20 <= float(rates.spare) <= 40
+    step = float(growth_cap(term, ResidualRadau(), rates))
+    assert 3.0 < step < 20.0
 
 
 @pytest.mark.long

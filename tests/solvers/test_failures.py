@@ -8,7 +8,7 @@ import pytest
 
 import implicit_flow as imf
 from implicit_flow import RESULTS
-from implicit_flow._congruence import congruence_term
+from implicit_flow._congruence_term import congruence_term
 from implicit_flow.solvers import ResidualRadau, integrate
 
 

@@ -7,7 +7,7 @@ import pytest
 from scipy.integrate import solve_ivp
 
 import implicit_flow as imf
-from implicit_flow._congruence import congruence_term
+from implicit_flow._congruence_term import congruence_term
 from implicit_flow.solvers._full_newton import stage_jacobian
 from implicit_flow.solvers._stages import defect, stage_factors
 
