@@ -34,7 +34,8 @@ def starts(
         rng: of the starts.
 
     Returns:
-        Variables over `start` (1 to n columns, and 0 for the identity) and `problem`.
+        Variables over `start` (1 to n columns, and 0 for the identity) and `problem`; the excess is
+        nan where nothing is known of the error of X.
     """
     dim = problems[0].dim
     excess, missed = np.empty((dim + 1, len(problems))), np.empty((dim + 1, len(problems)))
@@ -45,8 +46,10 @@ def starts(
             init = np.eye(dim) if d == 0 else rng.normal(size=(dim, d)) / np.sqrt(d) @ spread
             # The last rung alone: nothing is said about the error of the limit here.
             found = limit(problem, init=jnp.asarray(init), log10_alphas=ladder[-1:], throw=False)
-            excess[d, k] = float(found.solutions[-1].nuclear_norm) / least - 1
-            missed[d, k] = float(found.solutions[-1].residual_norm)
+            sol = found.solutions[-1]
+            known = np.isfinite(float(sol.error_estimate))
+            excess[d, k] = float(sol.nuclear_norm) / least - 1 if known else np.nan
+            missed[d, k] = float(sol.residual_norm)
     return {
         "excess_by_start": (("num_columns", "problem"), excess),
         "misfit_by_start": (("num_columns", "problem"), missed),
