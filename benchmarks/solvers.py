@@ -38,6 +38,8 @@ from .suite import INSTANCES, SCALES, Instance, relative_distance
 
 RESULTS_FILE = Path(__file__).parent / "results" / "solvers.json"
 X_ERROR = 1e-5
+# Of timing what a tiny alpha costs.
+_ROUNDS = 5
 # SciPy calls the compiled field step by step: it is given less where that says nothing new.
 LARGEST_FOR_SCIPY, SCIPY_SECONDS = 20, 30.0
 
@@ -108,12 +110,21 @@ def measure(options: argparse.Namespace) -> None:
             f"{word}, error {row['error'] or np.nan:.1e}",
             flush=True,
         )
-    for instance in SCALES if not options.only else ():
-        times = out["scales"].setdefault(instance.problem_name, {})
-        label = f"1e{instance.log10_alpha:g}"
-        if label not in times:
-            times[label] = run(programs, instance, OURS, caps)[0]["seconds"]
-            _write(options.out, out)
+    if not options.only and not out["scales"]:
+        out["scales"] = scales(programs, caps)
+        _write(options.out, out)
+
+
+def scales(programs: Programs, caps: dict) -> dict[str, dict[str, float]]:
+    """Seconds of the engine at a large and at tiny alphas, in turns: the machine has moods."""
+    least: dict[str, dict[str, float]] = {}
+    for _ in range(_ROUNDS):
+        for instance in SCALES:
+            times = least.setdefault(instance.problem_name, {})
+            label = f"1e{instance.log10_alpha:g}"
+            seconds = run(programs, instance, OURS, caps)[0]["seconds"]
+            times[label] = min(seconds, times.get(label, np.inf))
+    return least
 
 
 def _case(instance: Instance) -> dict:

@@ -31,7 +31,7 @@ _DISAGREEMENT = 0.2
 _UNASKED = 0.75
 # Noise of the residual, relative, up to which directions may grow in one step while all are far
 # from their targets; and by how much where none is coupled to another, so that there is no noise.
-_NOISE, _UNCOUPLED_GROWTH = 4e-11, 60.0
+_NOISE, _UNCOUPLED_GROWTH = 4e-11, 200.0
 
 
 def most_growth(term: CongruenceTerm, solver: ResidualRadau) -> float:
