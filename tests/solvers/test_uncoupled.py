@@ -143,6 +143,7 @@ def test_components_of_a_graph_move_alone(solve, seed, columns, log10_alpha):
     assert apart <= errors
 
 
+@pytest.mark.long
 def test_components_from_fewer_columns_are_not_called_right(solve):
     """Each of the columns has entries in both, so that no run is without the rounding."""
     problem, _, rng = _two_completions(1)
