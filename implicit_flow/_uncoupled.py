@@ -11,7 +11,7 @@ from ._types import PRECISION
 from .linalg import components, eigh_within
 from .measurements import AbstractMeasurement, DenseMeasurement, RankOneMeasurement
 from .problems import Problem
-from .solvers import CongruenceTerm, Uncoupled
+from .solvers import CongruenceTerm, Uncoupled, without_derivatives
 
 
 # Units of rounding that count as zero: of the data, and of eigenvectors at small gaps.
@@ -52,9 +52,7 @@ def uncoupled(
         The flow, or None for measurements that rounding cannot couple, or not known to be stored
         entry by entry.
     """
-    problem, frame = jax.tree.map(
-        lambda x: jax.lax.stop_gradient(x) if eqx.is_inexact_array(x) else x, (problem, frame)
-    )
+    problem, frame = without_derivatives((problem, frame))
     measurement = problem.measurement
     if not isinstance(measurement, DenseMeasurement | RankOneMeasurement):
         return None

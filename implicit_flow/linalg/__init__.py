@@ -1,11 +1,6 @@
 """Symmetric matrices and graded factors: the linear algebra that every floor shares."""
 
-from ._components import (
-    components as components,
-    eigh_each_within as eigh_each_within,
-    eigh_within as eigh_within,
-    svd_within as svd_within,
-)
+from ._components import components as components, eigh_within as eigh_within
 from ._each import each as each
 from ._graded import (
     LOG_ZERO as LOG_ZERO,

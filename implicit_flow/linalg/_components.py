@@ -5,8 +5,6 @@ import math
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from ._each import each
-
 
 def components(linked: Bool[Array, "n n"]) -> Bool[Array, "n n"]:
     """Which places are in one component of a graph.
@@ -65,27 +63,6 @@ def eigh_within(
     return values, vectors[jnp.argsort(order)]
 
 
-def svd_within(
-    matrix: Float[Array, "n d"], together: Bool[Array, "n n"] | None
-) -> tuple[Float[Array, "n p"], Float[Array, " p"], Float[Array, "p d"]]:
-    """The thin singular value decomposition; of a square matrix, as in `eigh_within`.
-
-    Args:
-        matrix: any.
-        together: what `components` gives; None for one component.
-
-    Returns:
-        Left singular vectors, singular values, and right singular vectors.
-    """
-    if together is None or matrix.shape[0] != matrix.shape[1]:
-        left, values, right = jnp.linalg.svd(matrix, full_matrices=False)
-        return left, values, right
-    order = in_order(together)
-    back = jnp.argsort(order)
-    left, values, right = jnp.linalg.svd(matrix[order][:, order], full_matrices=False)
-    return left[back], values, right[:, back]
-
-
 def homes(basis: Float[Array, "n p"], together: Bool[Array, "n n"]) -> Bool[Array, "n p"]:
     """Where each column may have entries: in its component, if each has one.
 
@@ -98,18 +75,3 @@ def homes(basis: Float[Array, "n p"], together: Bool[Array, "n n"]) -> Bool[Arra
     """
     inside = together[jnp.argmax(jnp.abs(basis), axis=0)].T
     return inside | ~jnp.all(inside | (basis == 0))
-
-
-def eigh_each_within(
-    matrices: Float[Array, "k n n"], together: Bool[Array, "n n"] | None
-) -> tuple[Float[Array, "k n"], Float[Array, "k n n"]]:
-    """`eigh_within` of several matrices, one by one on a CPU.
-
-    Args:
-        matrices: symmetric, zero between components.
-        together: what `components` gives; None for one component.
-
-    Returns:
-        Both, stacked.
-    """
-    return each(lambda matrix: eigh_within(matrix, together), matrices)

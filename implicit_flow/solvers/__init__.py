@@ -7,6 +7,7 @@ from ._explicit import (
     integrate_explicitly as integrate_explicitly,
 )
 from ._integrate import integrate as integrate
+from ._path import without_derivatives as without_derivatives
 from ._radau import ResidualRadau as ResidualRadau
 from ._solution import CongruenceSolution as CongruenceSolution
 from ._uncoupled import Uncoupled as Uncoupled

@@ -8,8 +8,8 @@ from jaxtyping import Array, Float
 from ..linalg import taylor_expm
 from ._congruence_term import CongruenceTerm
 from ._radau import ResidualRadau
+from ._spectrum import Spectrum
 from ._stages import Stages, most_growth
-from ._stationarity import Spectrum
 from ._tableau import EMBEDDED_DIFFERENCE, EXPONENT_WEIGHTS, HALVES_WEIGHTS, LEFT_WEIGHT
 
 

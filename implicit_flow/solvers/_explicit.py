@@ -15,6 +15,7 @@ from ._explicit_state import ExplicitState
 from ._goal import Goal, relative_residual
 from ._low_rank import low_rank_distance
 from ._newton_remainder import linear_remainder
+from ._path import without_derivatives
 from ._refinement import perturb
 
 
@@ -225,9 +226,7 @@ def integrate_explicitly(
     target = jnp.asarray(rtol, dtype)
     times = jnp.zeros((0,), dtype) if save_ts is None else save_ts.astype(dtype)
     inputs = _Inputs(term, frame, jnp.asarray(log_alpha, dtype), end, times)
-    fixed = jax.tree.map(
-        lambda x: jax.lax.stop_gradient(x) if eqx.is_inexact_array(x) else x, inputs
-    )
+    fixed = without_derivatives(inputs)
     eps = jnp.finfo(dtype).eps
     size = _natural_size(fixed.term, fixed.start)
     goal = Goal(

@@ -1,8 +1,5 @@
 """The door of the engine."""
 
-import math
-from typing import TypeVar
-
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -13,7 +10,7 @@ from .._results import RESULTS
 from ._congruence_term import CongruenceTerm
 from ._differentiable import differentiable_path, path_of
 from ._goal import Goal, relative_residual
-from ._path import Inputs, Path
+from ._path import Inputs, Path, without_derivatives
 from ._radau import ResidualRadau
 from ._refinement import Refined, refine
 from ._solution import CongruenceSolution
@@ -22,16 +19,14 @@ from ._stationarity import remaining_drift
 from ._uncoupled import Uncoupled
 
 
-Tree = TypeVar("Tree")
-
 # Of one run, where the caller sets no limit.
 _MAX_STEPS, _STEPS_PER_EXPONENT = 4096, 4
 # Share of `rtol` that may be left to the drift after the end.
 _DRIFT_SHARE = 0.03
 # Residual at which targets count as met, as a share of `rtol`.
 _RESIDUAL_SHARE = 1e-2
-# Log of the alpha below which the rounding of one component can decide where another one ends.
-_COUPLED = math.log(1e-8)
+# Power of rounding below which alpha lets the rounding of one component decide where another ends.
+_COUPLED = 0.5
 # Size of A(X) relative to the targets at which X counts as zero.
 _VANISHED = 1e-8
 
@@ -128,14 +123,15 @@ def integrate(
     times = jnp.zeros((0,), dtype) if save_ts is None else save_ts.astype(dtype)
     inputs = Inputs(term, frame, log_alpha, end, times)
     # The search for steps is not differentiated: their derivative is that of the path they make.
-    fixed = _fixed(inputs)
+    fixed = without_derivatives(inputs)
     begin = start(fixed.term, fixed.frame, fixed.log_alpha)
     depth = _STEPS_PER_EXPONENT * jnp.clip(-fixed.log_alpha, 0, 1e7)
     limit = _MAX_STEPS + depth.astype(jnp.int32) if max_steps is None else max_steps
     goal = _goal(fixed.term, begin, fixed.t1, target, jnp.asarray(limit, jnp.int32))
-    refined = refine(fixed, solver, begin, goal, target, _fixed(uncoupled))
+    refined = refine(fixed, solver, begin, goal, target, without_derivatives(uncoupled))
     # Rounding of the large components is then larger than small ones, and no run is without it.
-    drowned = begin.coupled & (fixed.log_alpha < _COUPLED)
+    least = _COUPLED * jnp.log(jnp.finfo(target.dtype).eps)
+    drowned = begin.coupled & (fixed.log_alpha < least)
     sensitivity = jnp.where(drowned, jnp.inf, refined.sensitivity)
     refined = eqx.tree_at(lambda r: r.sensitivity, refined, sensitivity)
     path = differentiable_path(inputs, path_of(refined.state, goal), solver, goal, refined)
@@ -145,11 +141,6 @@ def integrate(
     finite = [jnp.all(jnp.isfinite(x) | (x == fixed.t1)) for x in leaves]
     valid = jnp.all(jnp.stack(finite)) & (fixed.t1 >= 0)
     return _assemble(term, path, refined, goal, target, valid)
-
-
-def _fixed(tree: Tree) -> Tree:
-    """A tree without derivatives."""
-    return jax.tree.map(lambda x: jax.lax.stop_gradient(x) if eqx.is_inexact_array(x) else x, tree)
 
 
 def _assemble(

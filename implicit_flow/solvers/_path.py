@@ -1,10 +1,28 @@
 """The differentiable part of an integration."""
 
+from typing import TypeVar
+
 import equinox as eqx
+import jax
 from jaxtyping import Array, Float
 
 from ..linalg import GradedFactor
 from ._congruence_term import CongruenceTerm
+
+
+Tree = TypeVar("Tree")
+
+
+def without_derivatives(tree: Tree) -> Tree:
+    """A tree whose float arrays are not differentiated.
+
+    Args:
+        tree: any.
+
+    Returns:
+        The tree.
+    """
+    return jax.tree.map(lambda x: jax.lax.stop_gradient(x) if eqx.is_inexact_array(x) else x, tree)
 
 
 class Inputs(eqx.Module):

@@ -15,6 +15,7 @@ from ._radau import ResidualRadau
 from ._record import Record, write
 from ._run_state import Counts, RunState
 from ._saved import Saved, due, fill, nothing_saved, save_step, store
+from ._spectrum import spectrum
 from ._stages import exponents, solve_stages
 from ._start import Start, advance_linearly, linear_time
 from ._stationarity import (
@@ -22,7 +23,6 @@ from ._stationarity import (
     at_rest,
     open_window,
     rows_at_rest,
-    spectrum,
 )
 from ._tableau import NODES, WEIGHTS, interpolation_weights
 

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from ..linalg import LOG_ZERO, GradedFactor, eigh_within, propagate, svd_within
+from ..linalg import LOG_ZERO, GradedFactor, eigh_within, propagate
 from ._congruence_term import CongruenceTerm
 
 
@@ -55,7 +55,7 @@ def start(term: CongruenceTerm, frame: Float[Array, "n d"], log_alpha: Float[Arr
     field = term.adjoint(force)
     values, vectors = eigh_within(field, term.together)
 
-    left, singular, right = svd_within(frame, term.together)
+    left, singular, right = jnp.linalg.svd(frame, full_matrices=False)
     top = singular[0]
     present = singular > max(n, d) * jnp.finfo(dtype).eps * top
     log_singular = jnp.where(present, jnp.log(jnp.where(present, singular, 1.0)), LOG_ZERO)

@@ -11,7 +11,8 @@ from jaxtyping import Array, Bool, Float
 from ..linalg import (
     Substeps,
     divided_exponential,
-    eigh_each_within,
+    each,
+    eigh_within,
     log_derivatives,
     substeps,
 )
@@ -88,7 +89,7 @@ def exponentials(
         The exponentials.
     """
     s = weighted_exponents(term, entry.residuals, entry.step, weights)
-    values, vectors = eigh_each_within(s, term.together)
+    values, vectors = each(lambda matrix: eigh_within(matrix, term.together), s)
     parts = substeps(s, spread=spread, limit=SUBSTEP_LIMIT, together=term.together)
     return Exponentials(s, values, vectors, entry.linear, parts)
 

@@ -16,8 +16,8 @@ from implicit_flow.solvers import ResidualRadau, _full_newton, integrate
 from implicit_flow.solvers._controller import growth_cap
 from implicit_flow.solvers._full_newton import commuting_jacobian, stage_jacobian
 from implicit_flow.solvers._newton_matrix import NewtonMatrix
+from implicit_flow.solvers._spectrum import spectrum
 from implicit_flow.solvers._stages import defect, solve_stages, stage_factors
-from implicit_flow.solvers._stationarity import spectrum
 
 
 STACK = np.array([[[2, 1, 0], [1, 1, 0], [0, 0, 1]], [[0, 1, 1], [1, 0, 0], [1, 0, 3]]], float)
@@ -174,7 +174,7 @@ def test_nearly_equal_top_eigenvalues(solve, gap):
         assert distance(sol.X, exact) <= float(sol.error_estimate) + 1e-12
 
 
-def _stored_dense(rng, spectra, Q):
+def _stored_dense(spectra, Q):
     stack = np.einsum("ik,mk,jk->mij", Q, spectra, Q)
     return (stack + stack.transpose(0, 2, 1)) / 2
 
@@ -186,7 +186,7 @@ def test_commuting_matrices_stored_dense_are_reported_as_ill_conditioned(solve, 
     Q, _ = np.linalg.qr(rng.normal(size=(3, 3)))
     spectra = np.array([[1.0, 0.8, -0.3], [-0.4, 1.0, 0.6]])
     x = np.array([0.5, 1.0, 0.0])
-    dense = solve(_stored_dense(rng, spectra, Q), spectra @ x, -100.0)
+    dense = solve(_stored_dense(spectra, Q), spectra @ x, -100.0)
     structured = imf.measurements.CommutingMeasurement(Q, spectra)
     problem = imf.Problem(structured, spectra @ x)
     exact = imf.closed_forms.commuting(problem, log10_alpha=-100.0)
@@ -194,18 +194,42 @@ def test_commuting_matrices_stored_dense_are_reported_as_ill_conditioned(solve, 
     assert dense.result == RESULTS.ill_conditioned
 
 
-@pytest.mark.parametrize("log10_alpha", [-60.0, -300.0])
-def test_rounding_that_turns_x_whatever_its_sign_is_noticed(solve, log10_alpha):
-    """Two changes of the data end in one X, far from that of matrices that do commute."""
-    rng = np.random.default_rng(7)
+def _drawn_commuting(seed):
+    """A problem of commuting matrices, and the matrices entry by entry."""
+    rng = np.random.default_rng(seed)
     Q, _ = np.linalg.qr(rng.normal(size=(3, 3)))
     spectra = rng.normal(size=(2, 3))
     x = np.array([*rng.uniform(0.5, 1.5, 3)[:2], 0.0])
-    dense = solve(_stored_dense(rng, spectra, Q), spectra @ x, log10_alpha)
     problem = imf.Problem(imf.measurements.CommutingMeasurement(Q, spectra), spectra @ x)
+    return problem, _stored_dense(spectra, Q)
+
+
+@pytest.mark.parametrize("log10_alpha", [-60.0, -300.0])
+def test_rounding_that_turns_x_whatever_its_sign_is_noticed(solve, log10_alpha):
+    """Two changes of the data end in one X, far from that of matrices that do commute."""
+    problem, dense = _drawn_commuting(7)
+    sol = solve(dense, problem.targets, log10_alpha)
     exact = imf.closed_forms.commuting(problem, log10_alpha=log10_alpha)
-    assert 0.5 < distance(dense.X, exact) <= float(dense.error_estimate)
-    assert dense.result == RESULTS.ill_conditioned
+    assert 0.5 < distance(sol.X, exact) <= float(sol.error_estimate)
+    assert sol.result == RESULTS.ill_conditioned
+
+
+def test_commuting_matrices_stored_dense_are_solved_where_rounding_does_not_matter(solve):
+    """The run without it is made in their eigenvectors, and turned back."""
+    problem, dense = _drawn_commuting(7)
+    sol = solve(dense, problem.targets, -4.0)
+    assert sol.result == RESULTS.successful
+    exact = imf.closed_forms.commuting(problem, log10_alpha=-4.0)
+    assert distance(sol.X, exact) <= float(sol.error_estimate)
+
+
+def test_runs_that_differ_by_the_sign_of_rounding_are_ill_conditioned(solve):
+    """Also where the last of them happens to be the one without rounding."""
+    problem, dense = _drawn_commuting(33)
+    sol = solve(dense, problem.targets, -20.0)
+    assert sol.result == RESULTS.ill_conditioned
+    exact = imf.closed_forms.commuting(problem, log10_alpha=-20.0)
+    assert distance(sol.X, exact) <= float(sol.error_estimate)
 
 
 def test_waiting_at_saddles_costs_few_steps():

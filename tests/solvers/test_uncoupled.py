@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 import implicit_flow as imf
+from implicit_flow._congruence_term import congruence_term
 from implicit_flow._uncoupled import exact_components, uncoupled
+from implicit_flow.solvers._start import start
 
 
 Dense, RankOne = imf.measurements.DenseMeasurement, imf.measurements.RankOneMeasurement
@@ -127,7 +129,7 @@ def _two_completions(seed):
 
 @pytest.mark.parametrize(
     ("seed", "columns", "log10_alpha"),
-    [(4, 0, -100.0), (11, 0, -100.0), (12, 0, -300.0), (1, 6, -100.0), (2, 6, -100.0)],
+    [(4, 0, -100.0), (11, 0, -100.0), (12, 0, -300.0), (0, 6, -100.0), (2, 6, -300.0)],
 )
 def test_components_of_a_graph_move_alone(solve, seed, columns, log10_alpha):
     """The rounding of a large one would decide where a small one ends, from 0.1 to 0.8 away."""
@@ -141,6 +143,18 @@ def test_components_of_a_graph_move_alone(solve, seed, columns, log10_alpha):
         errors += float(one.error_estimate) * np.linalg.norm(one.X)
         apart += np.linalg.norm(np.asarray(sol.X)[np.ix_(place, place)] - one.X)
     assert apart <= errors
+
+
+@pytest.mark.parametrize(
+    ("rows", "columns", "coupled"), [([0, 1], [1, 1], False), ([0, 2], [1, 3], True)]
+)
+def test_few_columns_couple_what_is_measured(rows, columns, coupled):
+    """A row that nothing measures stays where it is, and carries no rounding."""
+    measurement = imf.measurements.EntryMeasurement(rows, columns, 4)
+    problem = imf.Problem(measurement, np.ones(2))
+    frame = jnp.asarray(np.random.default_rng(6).normal(size=(4, 2)))
+    term = congruence_term(problem, together=exact_components(measurement))
+    assert bool(start(term, frame, jnp.asarray(-100.0)).coupled) == coupled
 
 
 @pytest.mark.long
