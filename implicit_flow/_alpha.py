@@ -37,15 +37,18 @@ def log_scale(
     if alpha is not None:
         _check_alpha(alpha, dtype)
         value = _checks.array(alpha, "alpha", dtype)
-        valid = (value > 0) & jnp.isfinite(value)
         known = _checks.concrete(alpha)
         if known is not None:
             # In double precision, whatever the type of the problem.
-            return jnp.asarray(math.log(float(known)), dtype), valid
+            return jnp.asarray(math.log(float(known)), dtype), jnp.array(True)
+        valid = (value > 0) & jnp.isfinite(value)
         return jnp.log(jnp.where(valid, value, 1)), valid
     value = _checks.array(log10_alpha, "log10_alpha", dtype)
     _checks.shape(value, "log10_alpha", ())
     _checks.finite(value, "log10_alpha")
+    known = _checks.concrete(value)
+    if known is not None:
+        return jnp.asarray(known * math.log(10), dtype), jnp.array(True)
     valid = jnp.isfinite(value)
     return jnp.where(valid, value, 0) * np.asarray(math.log(10), dtype), valid
 

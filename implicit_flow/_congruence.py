@@ -5,8 +5,10 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
+from ._compiled import compiled
 from ._congruence_term import congruence_term
 from ._types import Scalar
 from ._uncoupled import exact_components, uncoupled
@@ -32,7 +34,7 @@ def by_congruence(
     log_alpha: Scalar,
     init: Any,
     t1: Scalar | None,
-    rtol: float,
+    rtol: Scalar,
     save_ts: Float[Array, " k"] | None,
     max_steps: int | None,
 ) -> tuple[Path, Array | None]:
@@ -54,7 +56,33 @@ def by_congruence(
     """
     parametrization = flow.parametrization
     start = parametrization if isinstance(parametrization, Factor) else Factor()
-    frame = start.frame(problem.dim, init, problem.measurement.dtype)
+    dtype = problem.measurement.dtype
+    frame = start.frame(problem.dim, init, dtype)
+    return _from_frame(
+        problem,
+        solver,
+        frame,
+        log_alpha=log_alpha,
+        t1=jnp.asarray(np.inf, dtype) if t1 is None else t1,
+        rtol=rtol,
+        save_ts=save_ts,
+        max_steps=max_steps,
+    )
+
+
+# Compiled as a whole: outside `jit` every operation of it would be a program of its own.
+@compiled
+def _from_frame(
+    problem: Problem,
+    solver: ResidualRadau | RungeKuttaChebyshev,
+    frame: Array,
+    *,
+    log_alpha: Scalar,
+    t1: Scalar,
+    rtol: Scalar,
+    save_ts: Float[Array, " k"] | None,
+    max_steps: int | None,
+) -> tuple[Path, Array | None]:
     basis = rows = together = None
     if isinstance(problem.measurement, CommutingMeasurement):
         # In the common eigenvectors nothing is coupled, and rounding cannot couple it.
@@ -69,7 +97,7 @@ def by_congruence(
     common: dict[str, Any] = {
         "frame": frame,
         "log_alpha": log_alpha,
-        "t1": jnp.asarray(jnp.inf, frame.dtype) if t1 is None else t1,
+        "t1": t1,
         "rtol": rtol,
         "save_ts": save_ts,
         **({} if max_steps is None else {"max_steps": max_steps}),

@@ -1,5 +1,6 @@
 """`limit`: where a flow goes as the initialization shrinks to zero."""
 
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -12,7 +13,6 @@ from jax.core import Tracer
 from jaxtyping import Array, ArrayLike, Float
 
 from . import _checks
-from ._compiled import compiled
 from ._results import RESULTS, is_answer
 from ._simulate import simulate
 from ._solution import Solution
@@ -126,11 +126,11 @@ def limit(
             "problem", "be concrete", "is traced", "`limit` is a host function: use `simulate`."
         )
     ladder = _ladder(flow, log10_alphas)
-    at_scale = _at_scale(problem, flow, rtol=rtol, init=init, solver=solver)
-
     solutions = []
     for value in ladder:
-        sol = at_scale(value)
+        # A program of the shapes, which all rungs share, and other calls of `simulate` with them.
+        scale: Any = {"log10_alpha": value} if flow.needs_alpha else {}
+        sol = simulate(problem, flow, rtol=rtol, init=init, solver=solver, throw=False, **scale)
         if throw and not bool(sol.result == RESULTS.norm_diverges):
             sol.raise_if_failed()
         if progress is not None:
@@ -172,20 +172,6 @@ def _ladder(flow: AbstractFlow, log10_alphas: Any) -> list[float]:
     return values.tolist()
 
 
-def _at_scale(problem: Problem, flow: AbstractFlow, **options: Any) -> Callable[[float], Solution]:
-    """One compiled solve for all rungs; arguments are checked before anything is compiled."""
-    if not flow.needs_alpha:
-        return lambda value: simulate(problem, flow, throw=False, **options)
-
-    dtype = problem.measurement.dtype
-    return lambda value: _rung(problem, flow, jnp.asarray(value, dtype), options)
-
-
-@compiled
-def _rung(problem: Problem, flow: AbstractFlow, value: Array, options: dict[str, Any]) -> Solution:
-    return simulate(problem, flow, log10_alpha=value, throw=False, **options)
-
-
 def limit_error(
     ladder: Sequence[float],
     Xs: Sequence[Float[Array, "n n"]],
@@ -207,14 +193,13 @@ def limit_error(
     """
     if len(ladder) < 3:
         return math.inf
-    size = float(jnp.linalg.norm(Xs[-1]))
-    largest = max(float(jnp.linalg.norm(X)) for X in Xs[-3:])
+    ends = [np.asarray(X) for X in Xs[-3:]]
+    size = float(np.linalg.norm(ends[-1]))
+    largest = max(float(np.linalg.norm(X)) for X in ends)
     if largest == 0:
         return 0.0
     size = size if size > 0 else largest
-    before, last = (
-        float(jnp.linalg.norm(X - Y)) / size for X, Y in zip(Xs[-3:-1], Xs[-2:], strict=True)
-    )
+    before, last = (float(np.linalg.norm(X - Y)) / size for X, Y in itertools.pairwise(ends))
     first, middle, final = (float(error) for error in errors[-3:])
     if not math.isfinite(before + last + first + middle + final):
         return math.inf
@@ -223,11 +208,11 @@ def limit_error(
         return before + last + final
     # What moved before in other directions than of late belongs to terms that are gone already.
     # Where the last distance is explained by the solver's own errors it has no direction.
-    earlier, later = Xs[-3] - Xs[-2], Xs[-2] - Xs[-1]
-    recent = float(jnp.linalg.norm(later))
+    earlier, later = ends[0] - ends[1], ends[1] - ends[2]
+    recent = float(np.linalg.norm(later))
     moved = recent > 2 * (middle + final) * size
     if moved:
-        before = min(before, float(jnp.sum(earlier * later)) / (recent * size))
+        before = min(before, float(np.sum(earlier * later)) / (recent * size))
     before = max(before - first - middle, 0.0)
     last += middle + final
     exponent = _exponent(ladder[-3:], before / last)
@@ -274,7 +259,7 @@ def _judge(certificate: Certificate, last: Solution, error: float) -> tuple[str,
         return verdict, words
     n = last.X.shape[0]
     # |tr X - tr Y| <= sqrt(n) |X - Y|.
-    slack = error * math.sqrt(n) * float(jnp.linalg.norm(last.X))
+    slack = error * math.sqrt(n) * float(np.linalg.norm(np.asarray(last.X)))
     distance = (
         f"the limit may differ from this point by {slack:.3g}"
         if math.isfinite(slack)

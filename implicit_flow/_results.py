@@ -6,6 +6,8 @@ import diffrax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool
 
+from ._compiled import compiled
+
 
 class RESULTS(diffrax.RESULTS):  # pyright: ignore[reportGeneralTypeIssues]
     """How a computation ended.
@@ -54,6 +56,7 @@ class RESULTS(diffrax.RESULTS):  # pyright: ignore[reportGeneralTypeIssues]
     )
 
 
+@compiled
 def is_answer(result: RESULTS) -> Bool[Array, ""]:
     """Whether a result stands for an answer about the flow rather than a failure to find one.
 

@@ -13,6 +13,7 @@ from jaxtyping import Array, ArrayLike, Float
 
 from . import _checks
 from ._alpha import log_scale
+from ._compiled import compiled
 from ._congruence import by_congruence
 from ._results import RESULTS, select
 from ._solution import Solution
@@ -119,7 +120,8 @@ def simulate(
         "log_alpha": log_alpha,
         "init": init,
         "t1": t1,
-        "rtol": rtol,
+        # An array, so that a program serves all tolerances.
+        "rtol": jnp.asarray(rtol, dtype),
         "save_ts": save_ts,
         "max_steps": max_steps,
     }
@@ -266,19 +268,13 @@ def _wrap(
     valid: Array,
 ) -> Solution:
     vector = flow.is_vector
-    X = jnp.diag(path.unknown) if vector else path.unknown
-    # The engine would run, to no end, on inputs that are not numbers: say so instead.
-    finite = jnp.all(jnp.isfinite(X)) | (path.result != RESULTS.successful)
-    result = select(finite, path.result, RESULTS.nonfinite)
-    result = select(valid, result, RESULTS.invalid_input)
-    X = jnp.where(valid, X, jnp.nan)
+    X, Xs, residual_norm, result = _judged(problem, path, valid, vector=vector)
     saved = (None, None, None) if path.saved is None else path.saved
-    Xs = saved[0] if saved[0] is None or not vector else jax.vmap(jnp.diag)(saved[0])
     log10_alpha = log_alpha / np.asarray(math.log(10), log_alpha.dtype)
     return Solution(
         X=X,
         residual=path.residual,
-        residual_norm=problem.misfit((X + X.T) / 2),
+        residual_norm=residual_norm,
         dual=path.dual,
         x=path.unknown if vector else None,
         time=path.time,
@@ -328,3 +324,20 @@ def repr_of(flow: AbstractFlow) -> str:
     if isinstance(flow, MirrorFlow):
         facts.append(type(flow.potential).__name__)
     return f"{type(flow).__name__}({', '.join(facts)})"
+
+
+@compiled
+def _judged(
+    problem: Problem, path: Path, valid: Array, *, vector: bool
+) -> tuple[Array, Array | None, Scalar, RESULTS]:
+    """X, X at the save times, the misfit, and the result."""
+    X = jnp.diag(path.unknown) if vector else path.unknown
+    # The engine would run, to no end, on inputs that are not numbers: say so instead.
+    finite = jnp.all(jnp.isfinite(X)) | (path.result != RESULTS.successful)
+    result = select(finite, path.result, RESULTS.nonfinite)
+    result = select(valid, result, RESULTS.invalid_input)
+    X = jnp.where(valid, X, jnp.nan)
+    Xs = None if path.saved is None else path.saved[0]
+    if Xs is not None and vector:
+        Xs = jax.vmap(jnp.diag)(Xs)
+    return X, Xs, problem.misfit((X + X.T) / 2), result

@@ -24,7 +24,7 @@ def common_basis(
         ValueError: the measurement matrices do not commute.
     """
     if isinstance(measurement, DiagonalMeasurement):
-        return jnp.eye(measurement.dim, dtype=measurement.dtype), measurement.matrix
+        return jnp.asarray(np.eye(measurement.dim, dtype=measurement.dtype)), measurement.matrix
     if isinstance(measurement, CommutingMeasurement):
         return measurement.basis, measurement.spectra
     stack = measurement.as_stack()

@@ -1,5 +1,6 @@
 """Closed forms for measurement matrices that commute."""
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float
 
@@ -127,6 +128,7 @@ def single_measurement(
     return commuting(problem, alpha=alpha, log10_alpha=log10_alpha, init=init, t=t)
 
 
+@jax.jit
 def log_diagonal(rotated: Float[Array, "n d"]) -> Float[Array, " n"]:
     """The logarithm of the diagonal of X~ in the common basis.
 
@@ -143,6 +145,7 @@ def log_diagonal(rotated: Float[Array, "n d"]) -> Float[Array, " n"]:
     return jnp.where(present, jnp.log(jnp.where(present, weights, 1)), -jnp.inf)
 
 
+@jax.jit
 def assemble(
     basis: Float[Array, "n n"],
     rotated: Float[Array, "n d"],

@@ -59,7 +59,7 @@ def frame(init: ArrayLike | None, dim: int, dtype: np.dtype) -> Float[Array, "n 
         ValueError: the wrong shape, not finite, or a zero column.
     """
     if init is None:
-        return jnp.eye(dim, dtype=dtype)
+        return jnp.asarray(np.eye(dim, dtype=dtype))
     start = _checks.array(init, "init", dtype)
     if start.ndim != 2 or start.shape[0] != dim or start.shape[1] == 0:
         _checks.refuse(
@@ -88,7 +88,7 @@ def positive_vector(init: ArrayLike | None, dim: int, dtype: np.dtype) -> Vector
         ValueError: the wrong shape, not finite, or not positive.
     """
     if init is None:
-        return jnp.ones(dim, dtype)
+        return jnp.asarray(np.ones(dim, dtype))
     start = _checks.array(init, "init", dtype)
     _checks.shape(start, "init", (dim,))
     _checks.finite(start, "init")

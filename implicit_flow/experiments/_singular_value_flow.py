@@ -2,10 +2,13 @@
 
 from collections.abc import Callable
 
+import jax
+import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Array, Float
 from scipy.integrate import solve_ivp
 
+from .._compiled import compiled
 from ..problems import Problem
 
 
@@ -65,12 +68,12 @@ def singular_values(
 
 
 def balancedness(
-    velocity: Callable[[np.ndarray], np.ndarray], start: Float[np.ndarray, "N n n"], t: float
+    velocity: Callable[[Array], Array], start: Float[np.ndarray, "N n n"], t: float
 ) -> tuple[float, float, float]:
     r"""How much $W_{j+1}^\top W_{j+1} - W_jW_j^\top$ moves, relative to the factors at the end.
 
     Args:
-        velocity: of the factors (N, n, n).
+        velocity: of the factors (N, n, n), traceable.
         start: the factors at time 0.
         t: the final time.
 
@@ -83,8 +86,9 @@ def balancedness(
     def balance(W: np.ndarray) -> np.ndarray:
         return np.swapaxes(W[1:], 1, 2) @ W[1:] - W[:-1] @ np.swapaxes(W[:-1], 1, 2)
 
+    of = compiled(velocity)
     found = solve_ivp(
-        lambda _, w: velocity(w.reshape(shape)).ravel(),
+        lambda _, w: np.asarray(of(jnp.asarray(w.reshape(shape)))).ravel(),
         (0, t),
         start.ravel(),
         method="DOP853",
@@ -93,8 +97,9 @@ def balancedness(
     )
     end = found.y[:, -1].reshape(shape)
     size = np.linalg.norm(end) ** 2
-    stepped = start
-    for _ in range(2000):
-        stepped = stepped + t / 2000 * velocity(stepped)
+    descend = compiled(
+        lambda W: jax.lax.fori_loop(0, 2000, lambda _, W: W + t / 2000 * velocity(W), W)
+    )
+    stepped = np.asarray(descend(jnp.asarray(start)))
     moved, drifted = (np.linalg.norm(balance(W) - balance(start)) for W in (end, stepped))
     return float(moved / size), float(np.linalg.norm(balance(start)) / size), float(drifted / size)

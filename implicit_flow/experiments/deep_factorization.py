@@ -201,7 +201,6 @@ def _balance(problem: Problem, depth: int, log10_alpha: float) -> list[tuple[flo
     """From identities, and from Gaussian factors of size 1/2, for a fixed time."""
     flow, n = DeepFlow(depth), problem.dim
 
-    @jax.jit
     def velocity(W: Any) -> Any:
         X = flow.unknown(W, problem)
         return flow.velocity(W, problem.residual((X + X.T) / 2), problem)
@@ -211,8 +210,7 @@ def _balance(problem: Problem, depth: int, log10_alpha: float) -> list[tuple[flo
     draws = np.random.default_rng(depth).standard_normal((depth, n, n))
     top = float(jnp.linalg.norm(problem.measurement.adjoint(problem.targets), 2))
     return [
-        balancedness(lambda W: np.asarray(velocity(jnp.asarray(W))), start, 10 / top)
-        for start in (balanced, 0.5 * draws / np.sqrt(n))
+        balancedness(velocity, start, 10 / top) for start in (balanced, 0.5 * draws / np.sqrt(n))
     ]
 
 

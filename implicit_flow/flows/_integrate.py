@@ -63,7 +63,7 @@ def integrate(
     log_alpha: Scalar,
     init: Any,
     t1: Scalar | None,
-    rtol: float,
+    rtol: Scalar,
     save_ts: Float[Array, " k"] | None,
     max_steps: int,
     adjoint: diffrax.AbstractAdjoint,
@@ -146,7 +146,7 @@ def integrate(
             else diffrax.NoProgressMeter(),
         )
 
-    finest = max(rtol * (_EXPLICIT_STEP_SHARE if explicit else _STEP_SHARE), 10 * epsilon)
+    finest = jnp.maximum(rtol * (_EXPLICIT_STEP_SHARE if explicit else _STEP_SHARE), 10 * epsilon)
 
     def twice(before: Any, factor: Scalar) -> tuple[Any, diffrax.Solution]:
         end, until = before

@@ -31,15 +31,15 @@ class Rest(eqx.Module):
         initial_size: Frobenius norm of X at the start, the scale of `vanished` where y = 0.
     """
 
-    misfit: float = eqx.field(static=True)
-    drift: float = eqx.field(static=True)
+    misfit: Scalar
+    drift: Scalar
     newton: bool = eqx.field(static=True)
     steepness: Scalar
     initial_size: Scalar
 
     @classmethod
     def at(
-        cls, flow: AbstractFlow, problem: Problem, start: Any, rtol: float, *, newton: bool
+        cls, flow: AbstractFlow, problem: Problem, start: Any, rtol: Scalar, *, newton: bool
     ) -> "Rest":
         """Thresholds for an error of X of `rtol`.
 

@@ -48,7 +48,7 @@ class Factor(AbstractParametrization):
         """
         if init is None:
             if self.rank is None:
-                return jnp.eye(dim, dtype=dtype)
+                return jnp.asarray(np.eye(dim, dtype=dtype))
             drawn = normal(jax.random.key(self.seed), (dim, self.rank), dtype)
             return drawn / np.sqrt(self.rank, dtype=dtype)
         frame = _checks.array(init, "init", dtype)

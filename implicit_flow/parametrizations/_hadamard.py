@@ -81,7 +81,7 @@ def positive_vector(init: ArrayLike | None, dim: int, dtype: np.dtype) -> Float[
         ValueError: an init of the wrong shape, or not positive and finite.
     """
     if init is None:
-        return jnp.ones(dim, dtype)
+        return jnp.asarray(np.ones(dim, dtype))
     start = _checks.array(init, "init", dtype)
     _checks.shape(start, "init", (dim,))
     _checks.finite(start, "init")

@@ -1,13 +1,12 @@
 """Orthogonal matching pursuit: sparse vectors, one coordinate at a time."""
 
-from functools import partial
-
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from .. import _checks
+from .._compiled import compiled
 from .._types import PRECISION, Scalar, Vector
 from ..measurements import DiagonalMeasurement
 from ..problems import Problem
@@ -70,13 +69,19 @@ def orthogonal_matching_pursuit(problem: Problem, sparsity: int) -> Pursuit:
     m, n = measurement.matrix.shape
     if sparsity > min(m, n):
         _checks.refuse("sparsity", f"be at most min(m, n) = {min(m, n)}", f"is {sparsity}")
+    return _found(problem, sparsity)
+
+
+@compiled
+def _found(problem: Problem, sparsity: int) -> Pursuit:
+    measurement = problem.measurement
+    assert isinstance(measurement, DiagonalMeasurement)
     support, coefficients = _pursue(measurement.matrix, problem.targets, sparsity)
-    x = jnp.zeros(n, measurement.dtype).at[support].set(coefficients)
+    x = jnp.zeros(problem.dim, measurement.dtype).at[support].set(coefficients)
     missing = measurement.apply_vector(x) - problem.targets
     return Pursuit(x, support, jnp.linalg.norm(missing) / problem.scale)
 
 
-@partial(jax.jit, static_argnums=2)
 def _pursue(
     B: Float[Array, "m n"], y: Float[Array, " m"], sparsity: int
 ) -> tuple[Int[Array, " k"], Float[Array, " k"]]:

@@ -44,13 +44,7 @@ def spectral_start(problem: Problem, rank: int) -> Float[Array, "n r"]:
         Keshavan, Montanari and Oh (2010), Matrix completion from a few entries.
     """
     check(problem, rank)
-    measurement = problem.measurement
-    sizes = _squared_norms(measurement)
-    weights = jnp.where(sizes > 0, 1 / jnp.where(sizes > 0, sizes, 1), 0)
-    values, vectors = jnp.linalg.eigh(measurement.adjoint(problem.targets * weights))
-    top = jnp.clip(values[-rank:], 0, None)
-    U = vectors[:, -rank:] * jnp.sqrt(top)[None, :]
-    return U * jnp.sqrt(jnp.clip(_best_scale(problem, U), 0, None))
+    return _largest(problem, rank)
 
 
 def random_start(problem: Problem, rank: int, *, key: RandomKey) -> Float[Array, "n r"]:
@@ -82,13 +76,22 @@ def random_start(problem: Problem, rank: int, *, key: RandomKey) -> Float[Array,
     return U * jnp.sqrt(wanted / jnp.where(size > 0, size, 1))
 
 
+@compiled
+def _largest(problem: Problem, rank: int) -> Float[Array, "n r"]:
+    sizes = _squared_norms(problem.measurement)
+    weights = jnp.where(sizes > 0, 1 / jnp.where(sizes > 0, sizes, 1), 0)
+    values, vectors = jnp.linalg.eigh(problem.measurement.adjoint(problem.targets * weights))
+    top = jnp.clip(values[-rank:], 0, None)
+    U = vectors[:, -rank:] * jnp.sqrt(top)[None, :]
+    return U * jnp.sqrt(jnp.clip(_best_scale(problem, U), 0, None))
+
+
 def _best_scale(problem: Problem, U: Float[Array, "n r"]) -> Scalar:
     seen = problem.measurement.apply_product(U, U)
     square = jnp.sum(seen**2)
     return jnp.sum(seen * problem.targets) / jnp.where(square > 0, square, 1)
 
 
-@compiled
 def _squared_norms(measurement: AbstractMeasurement) -> Residual:
     """||A_k||_F^2, one matrix at a time."""
     units = jnp.eye(measurement.num_measurements, dtype=measurement.dtype)

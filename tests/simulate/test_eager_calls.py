@@ -25,8 +25,14 @@ SPARSE = imf.Problem(
     ids=["simulate", "spectral_start", "orthogonal_matching_pursuit", "closed form"],
 )
 def test_the_second_call_compiles_nothing(call, caplog):
-    jax.block_until_ready(call(2.0))
     with jax.log_compiles():
+        jax.block_until_ready(call(2.0))
+        first = _compiled(caplog)
         jax.block_until_ready(call(3.0))
-    compiled = [record.getMessage() for record in caplog.records if "Compiling" in record.message]
-    assert compiled == []
+    # An operation outside of the large programs costs as much as ten of one inside.
+    assert len(first) <= 8
+    assert _compiled(caplog) == first
+
+
+def _compiled(caplog):
+    return [record.getMessage() for record in caplog.records if "Compiling" in record.message]

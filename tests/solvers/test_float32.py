@@ -1,6 +1,5 @@
 """The engine in float32: its stated accuracy at alphas far below its floats, reported honestly."""
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -15,7 +14,6 @@ RTOL = 1e-3
 
 
 def run(dtype):
-    @jax.jit
     def of(stack, targets, log10_alpha):
         problem = imf.Problem(imf.measurements.DenseMeasurement(stack), targets)
         return imf.simulate(problem, log10_alpha=log10_alpha, throw=False)
