@@ -24,7 +24,7 @@ def agrees(sol, exact):
 
 @pytest.fixture(scope="module")
 def commuting():
-    problem = imf.problems.commuting_sensing(6, 3, key=jax.random.key(5))
+    problem = imf.problems.commuting_sensing(8, 3, key=jax.random.key(5))
     return problem, lambda value: imf.simulate(problem, log10_alpha=value, throw=False)
 
 

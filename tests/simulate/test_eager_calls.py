@@ -7,7 +7,7 @@ import pytest
 import implicit_flow as imf
 
 
-PROBLEM = imf.problems.gaussian_sensing(3, 1, 5, key=jax.random.key(0))
+PROBLEM = imf.problems.gaussian_sensing(3, 1, 4, key=jax.random.key(0))
 SPARSE = imf.Problem(
     imf.measurements.DiagonalMeasurement(jnp.array([[1.0, 2.0, 0.0], [0.0, 1.0, 3.0]])),
     jnp.array([1.0, 2.0]),

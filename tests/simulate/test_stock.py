@@ -290,7 +290,7 @@ def test_a_solver_within_another_has_its_options():
         ).x
         return x, x
 
-    derivative, x = jax.jacfwd(x_of, has_aux=True)(jnp.array(-2.0))
+    derivative, x = jax.jit(jax.jacfwd(x_of, has_aux=True))(jnp.array(-2.0))
     exact = lambda at: jnp.diagonal(imf.closed_forms.hadamard(problem, log10_alpha=at))
     np.testing.assert_allclose(x, exact(-2.0), rtol=1e-6)
     np.testing.assert_allclose(
