@@ -80,8 +80,12 @@ def test_a_module_offers_what_the_page_says(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_tiny_setting_runs_from_the_command_line(name, tmp_path):
+def test_the_tiny_setting_runs_from_the_command_line(name, tmp_path, monkeypatch):
     folder = tmp_path / "results"
+    module, drawn = experiments.load(name), []
+    plot = module.plot
+    # A figure takes a second: it is drawn once, by the command.
+    monkeypatch.setattr(module, "plot", lambda ds: drawn.append(plot(ds)) or drawn[-1])
     done = command("run", name, "--setting", "tiny", "--out", folder)
     assert done.exit_code == 0, done.output
     facts = json.loads((folder / "outcome.json").read_text("utf-8"))
@@ -90,12 +94,12 @@ def test_the_tiny_setting_runs_from_the_command_line(name, tmp_path):
     assert f"Outcome: {facts['outcome']}. {facts['outcome_text']}" in done.output
     assert facts["setting"] == "tiny"
     assert facts["command"].startswith(f"implicit-flow experiments run {name} --setting tiny")
-    module = experiments.load(name)
     with xarray.open_dataset(folder / "data.nc", engine="scipy") as ds:
         for fact in ("claim", "hypotheses", "source"):
             assert ds.attrs[fact] == facts[fact] == getattr(module, fact.upper())
-        figure = module.plot(ds.load())
+        ds.load()
     check_of(name)(ds)
+    (figure,) = drawn
     assert figure.axes
     assert all(is_drawn(axis) for axis in figure.axes)
     assert (folder / "figure.png").stat().st_size > 1000
@@ -110,8 +114,14 @@ def test_the_tiny_setting_runs_from_the_command_line(name, tmp_path):
 
 @pytest.mark.long
 @pytest.mark.parametrize("name", NAMES)
-def test_the_quick_setting_keeps_the_claim_to_its_numbers(name):
-    check_of(name)(experiments.load(name).run(setting="quick"))
+def test_the_quick_setting_keeps_the_claim_to_its_numbers(name, tmp_path):
+    """And what was stored can be drawn."""
+    module = experiments.load(name)
+    ds = module.run(setting="quick")
+    check_of(name)(ds)
+    ds.to_netcdf(tmp_path / "data.nc", engine="scipy")
+    with xarray.open_dataset(tmp_path / "data.nc", engine="scipy") as stored:
+        assert all(is_drawn(axis) for axis in module.plot(stored.load()).axes)
 
 
 def test_list_names_all_and_imports_none():
