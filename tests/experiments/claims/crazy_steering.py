@@ -10,7 +10,7 @@ def reached(stack, coefficients):
     """X at t = 1 by the exponential midpoint rule, extrapolated twice: of order 6."""
     frequencies = np.arange(1, (len(coefficients) + 1) // 2)
     ends = []
-    for number in (2000, 4000, 8000):
+    for number in (500, 1000, 2000):
         U, h = np.eye(stack.shape[1]), 1 / number
         phases = 2 * np.pi * (np.arange(number)[:, None] + 0.5) * h * frequencies
         waves = np.concatenate([np.ones((number, 1)), np.cos(phases), np.sin(phases)], 1)
