@@ -48,7 +48,7 @@ def log_scale(
     _checks.finite(value, "log10_alpha")
     known = _checks.concrete(value)
     if known is not None:
-        return jnp.asarray(known * math.log(10), dtype), jnp.array(True)
+        return jnp.asarray(float(known) * math.log(10), dtype), jnp.array(True)
     valid = jnp.isfinite(value)
     return jnp.where(valid, value, 0) * np.asarray(math.log(10), dtype), valid
 

@@ -276,6 +276,7 @@ def test_solvers_that_cannot_are_refused(solver, lacks):
         imf.simulate(vector_problem(), flows.HadamardFlow(), alpha=1e-3, solver=solver)
 
 
+@pytest.mark.long
 def test_a_solver_within_another_has_its_options():
     # Its root finder gets tolerances, and its loops over stages the kind that forward mode needs.
     problem = vector_problem()

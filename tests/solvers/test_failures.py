@@ -80,6 +80,7 @@ def test_lanes_that_end_in_different_ways_do_not_disturb_each_other():
     assert answers.tolist() == [False, True, True, False]
 
 
+@pytest.mark.long
 def test_an_iteration_that_is_cut_short_claims_nothing():
     """Newton is given one iteration: whatever comes out is held to what it says of itself."""
     solver = ResidualRadau(max_newton_iterations=1)
