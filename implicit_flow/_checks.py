@@ -221,6 +221,12 @@ def at_least(value: Any, name: str, least: int) -> None:
         refuse(name, f"be at least {least}", f"is {value}")
 
 
+def positive_number(value: Any, name: str) -> None:
+    """Refuse what is not one positive, finite Python number."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < np.inf:
+        refuse(name, "be a positive number", f"is {reprlib.repr(value)}")
+
+
 def probability(value: Any, name: str) -> None:
     """Refuse what is no probability below one."""
     if not isinstance(value, int | float) or not 0 <= value < 1:

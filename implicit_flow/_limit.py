@@ -163,7 +163,7 @@ def _ladder(flow: AbstractFlow, log10_alphas: Any) -> list[float]:
         return [math.nan]
     if log10_alphas is None:
         return list(flow.ladder)
-    values = np.asarray(log10_alphas, dtype=float)
+    values = np.asarray(_checks.numeric(log10_alphas, "log10_alphas"), dtype=float)
     if values.ndim != 1 or values.size == 0:
         _checks.refuse("log10_alphas", "have shape (k,) with k >= 1", f"has shape {values.shape}")
     _checks.finite(values, "log10_alphas")

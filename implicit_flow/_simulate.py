@@ -169,7 +169,9 @@ def tolerance(rtol: Any, dtype: Any) -> float:
         return 1e-6 if epsilon < 1e-12 else 1e-3
     if isinstance(rtol, Tracer):
         _checks.refuse("rtol", "be a Python number", "is traced", "Mark it static under `jit`.")
-    value = float(np.asarray(rtol))
+    number = np.asarray(_checks.numeric(rtol, "rtol"))
+    _checks.shape(number, "rtol", ())
+    value = float(number)
     least = 1e3 * epsilon
     if not least <= value < 1:
         cure = "" if epsilon < 1e-12 else "Turn on float64 for more accuracy."

@@ -148,6 +148,8 @@ def _read(
 
 
 def _nonnegative(value: float, name: str) -> float:
-    if not 0 <= value < float("inf"):
+    number = np.asarray(_checks.numeric(value, name))
+    _checks.shape(number, name, ())
+    if not 0 <= number < float("inf"):
         _checks.refuse(name, "be finite and at least 0", f"is {value}")
     return float(value)

@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from .. import _checks
 from ._congruence_term import CongruenceTerm
 
 
@@ -32,6 +33,9 @@ class RungeKuttaChebyshev(eqx.Module):
         refinements: how often the step tolerance may be reduced until `rtol` is met.
         recorded_steps: steps that a derivative can look back on.
 
+    Raises:
+        ValueError: counts below 1, or a single stage.
+
     Reference:
         Sommeijer, Shampine and Verwer, "RKC: an explicit solver for parabolic PDEs", J. Comput.
         Appl. Math. 88 (1997).
@@ -40,6 +44,12 @@ class RungeKuttaChebyshev(eqx.Module):
     max_stages: int = eqx.field(static=True, default=2500)
     refinements: int = eqx.field(static=True, default=4)
     recorded_steps: int = eqx.field(static=True, default=1024)
+
+    def __check_init__(self) -> None:
+        """Refuse a single stage, and counts below 1."""
+        _checks.at_least(self.max_stages, "max_stages", 2)
+        for name in ("refinements", "recorded_steps"):
+            _checks.at_least(getattr(self, name), name, 1)
 
 
 class Motion(eqx.Module):

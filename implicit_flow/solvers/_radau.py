@@ -2,6 +2,8 @@
 
 import equinox as eqx
 
+from .. import _checks
+
 
 class ResidualRadau(eqx.Module):
     r"""Radau IIA on the residual, commutator-free exponentials on the factor.
@@ -23,6 +25,9 @@ class ResidualRadau(eqx.Module):
         refinements: how often the step tolerance may be reduced until `rtol` is met.
         recorded_steps: steps that a derivative can look back on.
 
+    Raises:
+        ValueError: counts below 1, or bounds that are not positive.
+
     Reference:
         Hairer and Wanner, "Solving Ordinary Differential Equations II", section IV.8; Blanes and
         Moan, "Fourth- and sixth-order commutator-free Magnus integrators", Appl. Numer. Math. 56
@@ -36,3 +41,10 @@ class ResidualRadau(eqx.Module):
     spread: float = eqx.field(static=True, default=8.0)
     refinements: int = eqx.field(static=True, default=5)
     recorded_steps: int = eqx.field(static=True, default=1024)
+
+    def __check_init__(self) -> None:
+        """Refuse counts below 1, and bounds that are not positive."""
+        for name in ("max_newton_iterations", "refinements", "recorded_steps"):
+            _checks.at_least(getattr(self, name), name, 1)
+        for name in ("newton_fraction", "growth_per_step", "decay_per_step", "spread"):
+            _checks.positive_number(getattr(self, name), name)

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import pytest
 
 import implicit_flow as imf
+from implicit_flow._simulate import tolerance
 
 
 PROBLEM = imf.problems.gaussian_sensing(3, 1, 4, key=jax.random.key(0))
@@ -36,3 +37,17 @@ def test_the_second_call_compiles_nothing(call, caplog):
 
 def _compiled(caplog):
     return [record.getMessage() for record in caplog.records if "Compiling" in record.message]
+
+
+@pytest.mark.parametrize(
+    ("rtol", "message"),
+    [
+        ("tight", "`rtol` must be an array of real numbers"),
+        ([1e-3, 1e-6], r"`rtol` must have shape \(\)"),
+        (0.0, "`rtol` must lie between"),
+        (jnp.nan, "`rtol` must lie between"),
+    ],
+)
+def test_a_tolerance_that_cannot_be(rtol, message):
+    with pytest.raises(ValueError, match=message):
+        tolerance(rtol, jnp.float64)

@@ -9,7 +9,7 @@ import pytest
 import implicit_flow as imf
 from implicit_flow import RESULTS
 from implicit_flow._congruence_term import congruence_term
-from implicit_flow.solvers import ResidualRadau, integrate
+from implicit_flow.solvers import ResidualRadau, RungeKuttaChebyshev, integrate
 
 
 def logistic_term(a=1.0, y=1.0):
@@ -60,6 +60,25 @@ def test_a_start_at_zero_stays_there():
     assert np.all(np.asarray(sol.X) == 0)
     # It is no end of the flow: the least seed would grow.
     assert not bool(sol.result == RESULTS.successful)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (
+            lambda: ResidualRadau(max_newton_iterations=0),
+            "`max_newton_iterations` must be at least",
+        ),
+        (lambda: ResidualRadau(recorded_steps=-1), "`recorded_steps` must be at least 1"),
+        (lambda: ResidualRadau(spread=0.0), "`spread` must be a positive number"),
+        (lambda: ResidualRadau(growth_per_step=np.nan), "`growth_per_step` must be a positive"),
+        (lambda: RungeKuttaChebyshev(max_stages=1), "`max_stages` must be at least 2"),
+        (lambda: RungeKuttaChebyshev(refinements=0), "`refinements` must be at least 1"),
+    ],
+)
+def test_options_that_cannot_be(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
 
 
 def test_lanes_that_end_in_different_ways_do_not_disturb_each_other():
