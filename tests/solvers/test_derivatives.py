@@ -57,7 +57,6 @@ def test_both_modes_against_differences(compiled, log10_alpha):
         np.testing.assert_allclose(forward, reverse, rtol=1e-8, atol=1e-10)
 
 
-@pytest.mark.long
 def test_a_derivative_over_more_steps_than_were_recorded_is_no_number():
     """The transpose of a choice between a number and nan is 0, which would look like an answer."""
     A = imf.measurements.DenseMeasurement(np.ones((1, 1, 1)))
