@@ -13,9 +13,11 @@ from jax.core import Tracer
 from jaxtyping import Array, ArrayLike, Float
 
 from . import _checks
+from ._alpha import log_scale
 from ._results import RESULTS, is_answer
-from ._simulate import simulate
+from ._simulate import check_representable, simulate
 from ._solution import Solution
+from ._solver_choice import engine_for
 from ._types import Scalar
 from .convex import Certificate, certify
 from .flows import AbstractFlow, FactorFlow, SteeredFlow
@@ -126,6 +128,13 @@ def limit(
             "problem", "be concrete", "is traced", "`limit` is a host function: use `simulate`."
         )
     ladder = _ladder(flow, log10_alphas)
+    if flow.needs_alpha:
+        # All rungs before the first one: what is found is not lost to the refusal of a later one.
+        dtype = problem.measurement.dtype
+        for value in ladder:
+            log_alpha = log_scale(None, value, dtype)[0]
+            engine = engine_for(flow, solver, problem, log_alpha, to_rest=True)
+            check_representable(flow, engine, log_alpha, dtype)
     solutions = []
     for value in ladder:
         # A program of the shapes, which all rungs share, and other calls of `simulate` with them.
@@ -146,9 +155,9 @@ def limit(
     verdict, explanation = _judge(certificate, last, error)
     return Limit(
         X=last.X,
-        error_estimate=jnp.asarray(error, last.X.dtype),
-        log10_alphas=jnp.asarray(ladder, last.X.dtype),
-        Xs=jnp.stack([sol.X for sol in solutions]),
+        error_estimate=jnp.asarray(np.asarray(error, last.X.dtype)),
+        log10_alphas=jnp.asarray(np.asarray(ladder, last.X.dtype)),
+        Xs=jnp.asarray(np.stack([sol.X for sol in solutions])),
         certificate=certificate,
         verdict=verdict,
         explanation=explanation,

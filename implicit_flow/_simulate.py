@@ -114,6 +114,7 @@ def simulate(
     if max_steps is not None:
         _checks.at_least(max_steps, "max_steps", 1)
     engine = engine_for(flow, solver, problem, log_alpha, to_rest=t1 is None)
+    check_representable(flow, engine, log_alpha, dtype)
 
     # Call one engine.
     common: dict[str, Any] = {
@@ -132,11 +133,8 @@ def simulate(
                 f"be None with {type(engine).__name__}, which differentiates itself in both modes",
                 f"is {type(adjoint).__name__}",
             )
-        if isinstance(engine, RungeKuttaChebyshev):
-            _check_representable(FactorFlow(), engine, log_alpha, dtype)
         path, spectrum = by_congruence(problem, flow, engine, **common)
     else:
-        _check_representable(flow, engine, log_alpha, dtype)
         # Here the values of `init` are known, inside the compiled program they are not.
         flow.start(problem, log_alpha, init)
         if max_steps is None:
@@ -237,16 +235,28 @@ def _checked_adjoint(adjoint: Any) -> diffrax.AbstractAdjoint:
     return adjoint
 
 
-def _check_representable(
+def check_representable(
     flow: AbstractFlow,
-    solver: diffrax.AbstractSolver | RungeKuttaChebyshev,
+    solver: diffrax.AbstractSolver | ResidualRadau | RungeKuttaChebyshev,
     log_alpha: Scalar,
     dtype: Any,
 ) -> None:
-    """Refuse an alpha at which the state of a stock solver would underflow."""
+    """Refuse an alpha at which the state of a solver would underflow.
+
+    Args:
+        flow: to be integrated.
+        solver: one that can; all but `ResidualRadau` hold their state plainly.
+        log_alpha: natural logarithm of alpha.
+        dtype: of the problem.
+
+    Raises:
+        ValueError: where it would, and alpha is not traced.
+    """
     known = _checks.concrete(log_alpha)
-    if known is None or not flow.needs_alpha:
+    if known is None or not flow.needs_alpha or isinstance(solver, ResidualRadau):
         return
+    if isinstance(solver, RungeKuttaChebyshev):
+        flow = FactorFlow()
     state = flow.log_size_of_start(float(known))
     if state < smallest_log_size(dtype):
         _checks.refuse(

@@ -2,6 +2,7 @@
 
 import math
 
+import diffrax
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -108,6 +109,15 @@ def test_no_estimate_without_three_rungs_or_without_convergence():
 def test_bad_input(arguments, message):
     with pytest.raises(ValueError, match=message):
         imf.limit(three([4.0, 3.0]), **arguments)
+
+
+def test_a_rung_that_a_solver_cannot_hold_is_refused_before_the_first():
+    stack = jnp.asarray(STACK, jnp.float32)
+    problem = imf.Problem(imf.measurements.DenseMeasurement(stack), jnp.array([4, 3], jnp.float32))
+    found = []
+    with pytest.raises(ValueError, match="representable in float32 with Dopri8, but is -100"):
+        imf.limit(problem, solver=diffrax.Dopri8(), progress=found.append)
+    assert found == []
 
 
 def test_losses_without_a_minimum_are_refused():

@@ -211,21 +211,22 @@ def test_rounding_that_turns_x_whatever_its_sign_is_noticed(solve, log10_alpha):
     assert sol.result == RESULTS.ill_conditioned
 
 
-def test_commuting_matrices_stored_dense_are_solved_where_rounding_does_not_matter(solve):
-    """The run without it is made in their eigenvectors, and turned back."""
-    problem, dense = _drawn_commuting(7)
-    sol = solve(dense, problem.targets, -4.0)
-    assert sol.result == RESULTS.successful
-    exact = imf.closed_forms.commuting(problem, log10_alpha=-4.0)
-    assert distance(sol.X, exact) <= float(sol.error_estimate)
-
-
-def test_runs_that_differ_by_the_sign_of_rounding_are_ill_conditioned(solve):
-    """Also where the last of them happens to be the one without rounding."""
-    problem, dense = _drawn_commuting(33)
-    sol = solve(dense, problem.targets, -20.0)
-    assert sol.result == RESULTS.ill_conditioned
-    exact = imf.closed_forms.commuting(problem, log10_alpha=-20.0)
+@pytest.mark.parametrize(
+    ("seed", "log10_alpha", "result"),
+    [
+        # The run without rounding is made in their eigenvectors, and turned back.
+        (7, -4.0, RESULTS.successful),
+        # Runs differ by the sign of rounding, and the last one happens to be like none of it.
+        (33, -20.0, RESULTS.ill_conditioned),
+    ],
+)
+def test_commuting_matrices_stored_dense_say_whether_rounding_matters(
+    solve, seed, log10_alpha, result
+):
+    problem, dense = _drawn_commuting(seed)
+    sol = solve(dense, problem.targets, log10_alpha)
+    assert sol.result == result
+    exact = imf.closed_forms.commuting(problem, log10_alpha=log10_alpha)
     assert distance(sol.X, exact) <= float(sol.error_estimate)
 
 

@@ -157,12 +157,21 @@ def test_few_columns_couple_what_is_measured(rows, columns, coupled):
 
 
 @pytest.mark.long
-def test_components_from_fewer_columns_are_not_called_right(solve):
+@pytest.mark.parametrize(("dtype", "root"), [(np.float64, -7.83), (np.float32, -3.46)])
+def test_components_from_fewer_columns_are_not_called_right(solve, dtype, root):
     """Each of the columns has entries in both, so that no run is without the rounding."""
-    problem, _, rng = _two_completions(1)
-    sol = solve(problem, jnp.asarray(rng.normal(size=(6, 2))), jnp.asarray(-100.0))
-    assert sol.result == imf.RESULTS.ill_conditioned
-    assert sol.error_estimate == np.inf
+    whole, _, rng = _two_completions(1)
+    rows, cols = whole.measurement.rows, whole.measurement.cols
+    measurement = imf.measurements.EntryMeasurement(rows, cols, 6, dtype=dtype)
+    problem = imf.Problem(measurement, np.asarray(whole.targets, dtype))
+    init = jnp.asarray(rng.normal(size=(6, 2)), dtype)
+    for log10_alpha in (root - 0.05, -100.0):
+        sol = solve(problem, init, jnp.asarray(log10_alpha, dtype))
+        assert sol.result == imf.RESULTS.ill_conditioned
+        assert sol.error_estimate == np.inf
+    # Above the root of rounding it is as good as a known number.
+    sol = solve(problem, init, jnp.asarray(root + 0.05, dtype))
+    assert np.isfinite(sol.error_estimate)
 
 
 @pytest.mark.long
