@@ -87,6 +87,8 @@ def _linear_phase(
     return time, graded, saved, record
 
 
+# Traced once, for its shape and in the loop over runs: a fifth of all tracing.
+@eqx.filter_jit
 def first_state(
     term: CongruenceTerm,
     solver: ResidualRadau,
