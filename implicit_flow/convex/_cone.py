@@ -225,6 +225,8 @@ def _run(
     # Far below what it needs to reach: it stops when it makes no more progress, and is checked.
     settings.tol_gap_abs = settings.tol_gap_rel = settings.tol_feas = 1e-12
     settings.tol_infeas_abs = settings.tol_infeas_rel = 1e-10
+    # The default, the clique graph, ends some completions in a panic (Clarabel 0.11.1).
+    settings.chordal_decomposition_merge_method = "parent_child"
     empty = sp.csc_matrix((len(cost), len(cost)))
     quadratic = empty if square is None else sp.csc_matrix(square)
     solver = _clarabel.DefaultSolver(
