@@ -221,6 +221,26 @@ def at_least(value: Any, name: str, least: int) -> None:
         refuse(name, f"be at least {least}", f"is {value}")
 
 
+def number(value: Any, name: str) -> float:
+    """Read one real number, whatever holds it.
+
+    Args:
+        value: a Python number, or an array of shape ().
+        name: of the argument.
+
+    Returns:
+        The number; nan and infinity are numbers here.
+
+    Raises:
+        ValueError: something else.
+    """
+    read = np.asarray(numeric(value, name))
+    shape(read, name, ())
+    if np.iscomplexobj(read):
+        refuse(name, "be a real number", f"is {read}")
+    return float(read)
+
+
 def positive_number(value: Any, name: str) -> None:
     """Refuse what is not one positive, finite Python number."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < np.inf:

@@ -15,9 +15,9 @@ from jaxtyping import Array, ArrayLike, Float
 from . import _checks
 from ._alpha import log_scale
 from ._results import RESULTS, is_answer
-from ._simulate import check_representable, simulate
+from ._simulate import simulate
 from ._solution import Solution
-from ._solver_choice import engine_for
+from ._solver_choice import check_representable, engine_for
 from ._types import Scalar
 from .convex import Certificate, certify
 from .flows import AbstractFlow, FactorFlow, SteeredFlow

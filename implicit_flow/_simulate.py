@@ -17,7 +17,7 @@ from ._compiled import compiled
 from ._congruence import by_congruence
 from ._results import RESULTS, select
 from ._solution import Solution
-from ._solver_choice import CONGRUENCES, engine_for, smallest_log_size
+from ._solver_choice import CONGRUENCES, check_representable, engine_for
 from ._types import RealLike, Scalar
 from .flows import AbstractFlow, FactorFlow, MirrorFlow, Path, integrate
 from .problems import Problem
@@ -167,9 +167,7 @@ def tolerance(rtol: Any, dtype: Any) -> float:
         return 1e-6 if epsilon < 1e-12 else 1e-3
     if isinstance(rtol, Tracer):
         _checks.refuse("rtol", "be a Python number", "is traced", "Mark it static under `jit`.")
-    number = np.asarray(_checks.numeric(rtol, "rtol"))
-    _checks.shape(number, "rtol", ())
-    value = float(number)
+    value = _checks.number(rtol, "rtol")
     least = 1e3 * epsilon
     if not least <= value < 1:
         cure = "" if epsilon < 1e-12 else "Turn on float64 for more accuracy."
@@ -233,39 +231,6 @@ def _checked_adjoint(adjoint: Any) -> diffrax.AbstractAdjoint:
                 f"is {kind.__name__}: {reason}",
             )
     return adjoint
-
-
-def check_representable(
-    flow: AbstractFlow,
-    solver: diffrax.AbstractSolver | ResidualRadau | RungeKuttaChebyshev,
-    log_alpha: Scalar,
-    dtype: Any,
-) -> None:
-    """Refuse an alpha at which the state of a solver would underflow.
-
-    Args:
-        flow: to be integrated.
-        solver: one that can; all but `ResidualRadau` hold their state plainly.
-        log_alpha: natural logarithm of alpha.
-        dtype: of the problem.
-
-    Raises:
-        ValueError: where it would, and alpha is not traced.
-    """
-    known = _checks.concrete(log_alpha)
-    if known is None or not flow.needs_alpha or isinstance(solver, ResidualRadau):
-        return
-    if isinstance(solver, RungeKuttaChebyshev):
-        flow = FactorFlow()
-    state = flow.log_size_of_start(float(known))
-    if state < smallest_log_size(dtype):
-        _checks.refuse(
-            "log10_alpha",
-            f"leave the state of {type(flow).__name__} representable in {jnp.dtype(dtype).name} "
-            f"with {type(solver).__name__}",
-            f"is {float(known) / math.log(10):.6g}",
-            "Use FactorFlow with ResidualRadau, which has no such limit.",
-        )
 
 
 def _wrap(

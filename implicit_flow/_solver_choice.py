@@ -92,6 +92,39 @@ def _explicit(problem: Problem, log_alpha: Scalar) -> bool:
     return beyond(_LARGE) and visible
 
 
+def check_representable(
+    flow: AbstractFlow,
+    solver: diffrax.AbstractSolver | ResidualRadau | RungeKuttaChebyshev,
+    log_alpha: Scalar,
+    dtype: Any,
+) -> None:
+    """Refuse an alpha at which the state of a solver would underflow.
+
+    Args:
+        flow: to be integrated.
+        solver: one that can; all but `ResidualRadau` hold their state plainly.
+        log_alpha: natural logarithm of alpha.
+        dtype: of the problem.
+
+    Raises:
+        ValueError: where it would, and alpha is not traced.
+    """
+    known = _checks.concrete(log_alpha)
+    if known is None or not flow.needs_alpha or isinstance(solver, ResidualRadau):
+        return
+    if isinstance(solver, RungeKuttaChebyshev):
+        flow = FactorFlow()
+    state = flow.log_size_of_start(float(known))
+    if state < smallest_log_size(dtype):
+        _checks.refuse(
+            "log10_alpha",
+            f"leave the state of {type(flow).__name__} representable in {jnp.dtype(dtype).name} "
+            f"with {type(solver).__name__}",
+            f"is {float(known) / math.log(10):.6g}",
+            "Use FactorFlow with ResidualRadau, which has no such limit.",
+        )
+
+
 def smallest_log_size(dtype: Any) -> float:
     """Log of the smallest state that still has all its digits."""
     return math.log(float(jnp.finfo(dtype).tiny)) - math.log(float(jnp.finfo(dtype).eps))

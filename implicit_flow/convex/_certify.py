@@ -148,8 +148,7 @@ def _read(
 
 
 def _nonnegative(value: float, name: str) -> float:
-    number = np.asarray(_checks.numeric(value, name))
-    _checks.shape(number, name, ())
+    number = _checks.number(value, name)
     if not 0 <= number < float("inf"):
         _checks.refuse(name, "be finite and at least 0", f"is {value}")
-    return float(value)
+    return number

@@ -87,7 +87,7 @@ def _linear_phase(
     return time, graded, saved, record
 
 
-# Traced once, for its shape and in the loop over runs: a fifth of all tracing.
+# Compiled, so that it is traced once for its shape and for the loop over runs: 0.15 of 1.1 s.
 @eqx.filter_jit
 def first_state(
     term: CongruenceTerm,

@@ -67,6 +67,19 @@ def test_the_four_by_four_completion(R):
     check(problem, min_nuclear_norm(problem), 4 * R)
 
 
+def test_a_completion_that_ends_the_default_merging_of_cliques():
+    """Clarabel 0.11.1 panics on this pattern if it merges cliques by their graph."""
+    rows = [0, 1, 2, 3, 4, 4, 5, 6, 7, 7, 9, 9, 9, 11, 11, 11, 11, 11, 12, 13, 14, 18]
+    cols = [1, 13, 13, 17, 7, 8, 8, 10, 10, 11, 11, 13, 14, 12, 13, 14, 15, 18, 14, 17, 14, 19]
+    w = np.where(np.arange(20) % 2, -1.0, 1.0)
+    problem = imf.Problem(EntryMeasurement(rows, cols, 20), w[rows] * w[cols])
+    solution = min_nuclear_norm(problem)
+    # ww' fits, and the dual proves that nothing of less trace does.
+    assert solution.value <= w @ w
+    check(problem, solution, solution.value)
+    assert problem.targets @ solution.dual >= solution.value * (1 - 1e-7)
+
+
 def test_one_dense_measurement():
     A = RNG.standard_normal((5, 5))
     A = A + A.T
