@@ -52,6 +52,7 @@ def _compiled(caplog):
     ("rtol", "message"),
     [
         ("tight", "`rtol` must be an array of real numbers"),
+        (1j, "`rtol` must be a real number"),
         ([1e-3, 1e-6], r"`rtol` must have shape \(\)"),
         (0.0, "`rtol` must lie between"),
         (jnp.nan, "`rtol` must lie between"),
