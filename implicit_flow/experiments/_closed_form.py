@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+import diffrax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
@@ -58,6 +59,7 @@ def follow(
         saveat=times,
         rtol=RTOL,
         solver=solver,
+        adjoint=diffrax.ForwardMode(),
         throw=False,
     )
 

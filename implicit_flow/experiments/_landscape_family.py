@@ -38,6 +38,10 @@ def objective(d: Array) -> Sensing:
     return Sensing(Problem(measurement, measurement.apply(truth), ground_truth=truth), 1)
 
 
+# Outside of a program each of its operations would be one.
+_objective = compiled(objective)
+
+
 @compiled
 def _at_other_point(d: Array) -> tuple[Array, Array, Array]:
     """The critical point with x0 = 0, found by Newton's method, its f, and its eigenvalues."""
@@ -81,9 +85,8 @@ def sweep_of_d(ds: np.ndarray, count: int, *, key: Any) -> dict[str, np.ndarray]
     for d in ds:
         _checks.positive(d * (1 - d), "deltas", "The family needs 0 < delta < 1.")
         x, value, eigenvalues = _at_other_point(jnp.asarray(float(d)))
-        found = isometry(
-            objective(jnp.asarray(float(d))).problem.measurement, 2, key=key, scale=jnp.asarray(1.0)
-        )
+        measurement = _objective(jnp.asarray(float(d))).problem.measurement
+        found = isometry(measurement, 2, key=key, scale=jnp.asarray(1.0))
         rows.append(
             (
                 float(found.lower),

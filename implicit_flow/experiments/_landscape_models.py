@@ -215,9 +215,14 @@ def starts_for(objective: AbstractObjective, count: int, key: Any) -> Array:
     Returns:
         Shape (count, ...).
     """
-    draw = normal(key, (count, *objective.shape), objective.dtype)
-    sizes = jnp.array([0.3, 0.7, 1.2], draw.dtype)[jnp.arange(count) % 3]
-    return draw * sizes.reshape(count, *(1,) * len(objective.shape))
+    draw = np.asarray(normal(key, (count, *objective.shape), objective.dtype))
+    sizes = np.array([0.3, 0.7, 1.2], draw.dtype)[np.arange(count) % 3]
+    return jnp.asarray(draw * sizes.reshape(count, *(1,) * len(objective.shape)))
+
+
+@compiled
+def _heights(objective: AbstractObjective, points: Array) -> Array:
+    return jax.vmap(objective)(points)
 
 
 def census(
@@ -242,16 +247,16 @@ def census(
         own = jax.random.fold_in(key, one)
         objective = make(own)
         starts = starts_for(objective, count, jax.random.fold_in(own, 1))
-        heights = np.asarray(jax.vmap(objective)(starts))
+        heights = np.asarray(_heights(objective, starts))
         ends, values = descend(objective, starts, jnp.asarray(num_steps))
         # Where the least value is not known it is the lowest that any start reached.
         minimum = float(np.min(values)) if least is None else least
         # Where descent ended is looked at too: what traps it is then named.
-        both = jnp.concatenate([starts, ends])
+        both = np.concatenate([starts, ends])
         if isinstance(objective, DeepLinear):
             # Critical at any depth; no search needs to find it.
-            both = both.at[0].set(0.0)
-        found = find_critical_points(objective, both, minimum=minimum)
+            both[0] = 0.0
+        found = find_critical_points(objective, jnp.asarray(both), minimum=minimum)
         level = 1e-4 * float(np.median(np.abs(heights)))
         trapped += int(np.sum(np.asarray(values) > minimum + level))
         for kind in found.kinds:

@@ -135,6 +135,7 @@ def deep_products(
                 # Where the second rate is small the time is long.
                 max_steps=65_536,
                 saveat=times,
+                adjoint=diffrax.ForwardMode(),
                 throw=False,
             )
             return sol.Xs, sol.time
@@ -189,6 +190,7 @@ def diagonal_networks(log10_alphas: Sequence[float | int], num_times: int) -> di
             solver=diffrax.Tsit5(),
             rtol=1e-3,
             saveat=times,
+            adjoint=diffrax.ForwardMode(),
             throw=False,
         )
         return jnp.diagonal(jnp.asarray(sol.Xs), axis1=1, axis2=2), sol.time

@@ -86,7 +86,7 @@ def balancedness(
     def balance(W: np.ndarray) -> np.ndarray:
         return np.swapaxes(W[1:], 1, 2) @ W[1:] - W[:-1] @ np.swapaxes(W[:-1], 1, 2)
 
-    of = compiled(velocity)
+    of = jax.jit(velocity)
     found = solve_ivp(
         lambda _, w: np.asarray(of(jnp.asarray(w.reshape(shape)))).ravel(),
         (0, t),

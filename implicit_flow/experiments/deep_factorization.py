@@ -158,6 +158,7 @@ def _of_depth(problems: list[Problem], depth: int, log10_alpha: float) -> dict[s
             solver=diffrax.Kvaerno5(),
             saveat=times,
             rtol=_RTOL,
+            adjoint=diffrax.ForwardMode(),
             throw=False,
         )
 

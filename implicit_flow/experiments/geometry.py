@@ -188,6 +188,7 @@ def _mirror(size: dict[str, Any], kinds: Any, rows: Any, targets: Any) -> dict[s
         @jax.jit
         def solve(A: Any, y: Any, flow: Any = kind.flow, options: Any = options) -> Any:
             options = {"saveat": 2 * _times(A, y), "throw": False, **options}
+            options["adjoint"] = diffrax.ForwardMode()
             return simulate(_problem(A, y), flow, **options)
 
         @jax.jit
@@ -239,6 +240,7 @@ def _factor(A: np.ndarray, y: np.ndarray, entropy: Any, seed: int) -> dict[str, 
         problem, times = Problem(CommutingMeasurement(basis, A), y), _times(A, y)
         # To a given time, where nothing is stiff: a stock solver, as for the mirror flow.
         options = {"saveat": times, "t1": times[-1], "solver": diffrax.Tsit5(), "rtol": 1e-8}
+        options["adjoint"] = diffrax.ForwardMode()
         return simulate(problem, FactorFlow(), alpha=_ALPHA, **options)
 
     sol = factor(A, y)

@@ -43,7 +43,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "tiny": {
         "dim": 4,
         "num_measurements": 8,
-        "log10_alphas": (-25.0, -100.0, -200.0),
+        "log10_alphas": (-25.0, -100.0),
         "depths": (3,),
         "deep_log10_alphas": (-5.0, -7.0),
         "num_times": 60,

@@ -2,8 +2,10 @@
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import diffrax
 import jax.numpy as jnp
 import numpy as np
 
@@ -205,7 +207,8 @@ def _closed_form(problem: Problem, depth: int) -> Callable[[float], np.ndarray]:
 
 def _flow(problem: Problem, depth: int) -> Callable[[Any], Any]:
     flow = SignedHadamardFlow(depth)
-    return compiled(lambda value: simulate(problem, flow, log10_alpha=value, throw=False))
+    follow = partial(simulate, problem, flow, adjoint=diffrax.ForwardMode(), throw=False)
+    return compiled(lambda value: follow(log10_alpha=value))
 
 
 def least_l1_bound(ds: "xarray.Dataset") -> Any:

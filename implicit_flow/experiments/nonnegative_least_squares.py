@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, cast
 
+import diffrax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
@@ -170,7 +171,13 @@ def _problem(dim: int, num_measurements: int, rng: np.random.Generator, *, tie: 
 @compiled
 def _end(problem: Problem, init: Array, log10_alpha: Array, depth: int) -> tuple[Array, Array]:
     sol = simulate(
-        problem, HadamardFlow(depth), log10_alpha=log10_alpha, init=init, rtol=1e-7, throw=False
+        problem,
+        HadamardFlow(depth),
+        log10_alpha=log10_alpha,
+        init=init,
+        rtol=1e-7,
+        adjoint=diffrax.ForwardMode(),
+        throw=False,
     )
     assert sol.x is not None
     return sol.x, sol.error_estimate
@@ -190,7 +197,7 @@ def _misfit(
     y[0] = -1
     problem, (solution, distance) = Problem(DiagonalMeasurement(B), y), nnls(B, y)
     # The program of the problems that can be met: hence the times, at which nothing is looked at.
-    given = (jnp.asarray(-4.0), jnp.asarray(times), HadamardFlow(), None)
+    given = (jnp.asarray(-4.0, float), jnp.asarray(times), HadamardFlow(), None)
     ends = [np.asarray(follow(problem, jnp.asarray(init), *given).x) for init in inits]
     missed = [float(np.linalg.norm(B @ x - y)) for x in ends]
     return {

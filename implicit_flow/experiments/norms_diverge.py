@@ -42,7 +42,7 @@ SOURCE = (
 
 # Logarithms to base ten of alpha and of the times.
 SETTINGS: dict[str, dict[str, Any]] = {
-    "tiny": {"log10_alphas": (-2.0,), "log10_times": (0.0, 1.0, 2.0, 3.0, 5.0)},
+    "tiny": {"log10_alphas": (-2.0,), "log10_times": (0.0, 1.0, 2.0, 3.0, 4.0)},
     "quick": {
         "log10_alphas": (-1.0, -2.0, -4.0, -8.0),
         "log10_times": tuple(0.5 * k for k in range(13)),

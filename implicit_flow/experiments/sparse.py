@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+import diffrax
 import jax.numpy as jnp
 import numpy as np
 
@@ -144,6 +145,7 @@ def run(
             SignedHadamardFlow(),
             log10_alpha=size["flow_log10_alpha"],
             max_steps=_MOST_STEPS,
+            adjoint=diffrax.ForwardMode(),
             throw=False,
         )
     )

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+import diffrax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
@@ -51,7 +52,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "dim": 3,
         "angles": (0.0, 0.3),
         "num_instances": 1,
-        "log10_alphas": (-2.0, -5.0),
+        "log10_alphas": (-2.0, -4.0),
         "engine": "tsit5",
     },
     "quick": {
@@ -199,6 +200,7 @@ def _flow(problem: Problem, flow: Steered, log10_alpha: Array, solver: Any) -> S
         solver=solver,
         rtol=_RTOL,
         max_steps=40_000,
+        adjoint=diffrax.ForwardMode(),
         throw=False,
     )
 

@@ -42,6 +42,8 @@ def end(A, U, log10_alpha):
             grown = [(v, v * alpha * w * mpmath.exp(2 * s * v)) for v, w in terms]
             step = (mpmath.fsum(x for _, x in grown) - 1) / mpmath.fsum(2 * v * x for v, x in grown)
             s -= step
+            if abs(step) < 1e-45:
+                break
         assert abs(step) < 1e-40
         factor = [float(mpmath.sqrt(alpha) * mpmath.exp(s * v)) for v, _ in terms]
         root = (vectors * np.array(factor)) @ vectors.T @ U
@@ -56,11 +58,10 @@ def check_time(A, U, cell, fractions):
     unit = -np.log(alpha) / (2 * rate)
     inside = np.flatnonzero((fractions > 0.2) & (fractions < 0.9))
     for k in inside[:: max(1, len(inside) // 2)]:
-        trace = lambda s: alpha * np.sum(weights * np.exp(2 * s * values)) * rate
         # The trace is convex in s; the branch on which A grows is the one behind its minimum.
         grid = np.linspace(0, unit * 1.5, 20001)
         wanted = float(cell.trace[k])
-        behind = np.array([trace(s) for s in grid])
+        behind = alpha * np.exp(2 * np.outer(grid, values)) @ weights * rate
         lowest = int(np.argmin(behind))
         s = np.interp(wanted, behind[lowest:], grid[lowest:])
         with mpmath.workdps(20):
