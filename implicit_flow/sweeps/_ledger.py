@@ -36,7 +36,7 @@ class Ledger:
         # An empty Zarr group, so that readers who list the store do not stumble over the folder.
         group = {"zarr_format": 3, "node_type": "group", "attributes": {}}
         (folder / "zarr.json").write_text(json.dumps(group))
-        (folder / "manifest.json").write_text(_dump(manifest))
+        (folder / "manifest.json").write_text(_dump(manifest, indent=1))
 
     @property
     def exists(self) -> bool:
@@ -99,7 +99,7 @@ class Ledger:
         """Records who computes now."""
         now = datetime.datetime.now(datetime.UTC).strftime("%Y%m%dT%H%M%S%f")
         name = f"{now}-{record['process']}-{os.getpid()}.json"
-        write_files([(self._folder / "runs" / name, _dump(record).encode())])
+        write_files([(self._folder / "runs" / name, _dump(record, indent=1).encode())])
 
     def runs(self) -> list[Record]:
         """The records of all runs, oldest first."""
@@ -122,11 +122,11 @@ def checksum(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()[:32]
 
 
-def _dump(record: Record) -> str:
-    """JSON that carries a checksum of itself."""
+def _dump(record: Record, indent: int | None = None) -> str:
+    """JSON that carries a checksum of itself; indented for people, which Python is slow at."""
     body = {name: value for name, value in record.items() if name != "checksum"}
     body["checksum"] = checksum(json.dumps(body, sort_keys=True).encode())
-    return json.dumps(body, indent=1)
+    return json.dumps(body, indent=indent)
 
 
 def _is_intact(record: Any) -> bool:
