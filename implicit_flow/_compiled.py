@@ -7,8 +7,8 @@ from typing import Any
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
-from jax.core import Tracer
+
+from ._transformed import is_transformed
 
 
 # On a CPU the programs of this library are hundreds of small operations, which LLVM optimizes for
@@ -35,9 +35,7 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
-        leaves = jax.tree.leaves((args, kwargs))
-        # A new array is a tracer too where a program around this one is being traced.
-        if any(isinstance(leaf, Tracer) for leaf in (*leaves, jnp.zeros(()))):
+        if is_transformed():
             return plain(*args, **kwargs)
         if not quick:
             options = quick_options()

@@ -1,6 +1,7 @@
 """The vector field of a problem, for the solvers of congruence flows."""
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
@@ -34,10 +35,17 @@ def congruence_term(
         adjoint=eqx.Partial(_adjoint, measurement),
         adjoint_times=eqx.Partial(_adjoint_times, measurement),
         gram=eqx.Partial(_gram, measurement),
+        secant=_secant(problem.loss, problem.targets),
         scale=jnp.linalg.norm(problem.targets),
         rows=rows,
         together=together,
     )
+
+
+def _secant(loss: AbstractLoss, targets: Residual) -> Residual:
+    size = jax.lax.stop_gradient(jnp.abs(targets))
+    force = jax.lax.stop_gradient(jnp.abs(loss.residual(jnp.zeros_like(targets), targets)))
+    return jnp.where(size > 0, force / jnp.where(size > 0, size, 1), 0)
 
 
 def _predict(measurement: AbstractMeasurement, U: Array) -> Residual:

@@ -19,6 +19,7 @@ from ._congruence import by_congruence
 from ._results import RESULTS, select
 from ._solution import Solution
 from ._solver_choice import CONGRUENCES, check_representable, engine_for
+from ._transformed import is_transformed
 from ._types import RealLike, Scalar
 from .flows import AbstractFlow, FactorFlow, MirrorFlow, Path, integrate
 from .problems import Problem
@@ -143,7 +144,7 @@ def simulate(
         if max_steps is None:
             implicit = isinstance(engine, diffrax.AbstractImplicitSolver)
             common["max_steps"] = _MAX_IMPLICIT_STEPS if implicit else _MAX_STEPS
-        adjoint = _checked_adjoint(adjoint, (bare, flow, engine, common))
+        adjoint = _checked_adjoint(adjoint)
         path = integrate(bare, flow, engine, adjoint=adjoint, progress=progress, **common)
         spectrum = None
 
@@ -217,13 +218,13 @@ def _save_times(saveat: Any, t1: Any, dtype: Any) -> Float[Array, " k"] | None:
     return times
 
 
-def _checked_adjoint(adjoint: Any, inputs: Any) -> diffrax.AbstractAdjoint:
+def _checked_adjoint(adjoint: Any) -> diffrax.AbstractAdjoint:
     if adjoint is None:
-        # Numbers are not differentiated with respect to, and need no checkpoints: measured, that
-        # is 0.5 to 0.9 of 3.1 to 4.2 s that the program of a first call takes.
-        if not any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(inputs)):
-            return diffrax.ForwardMode()
-        return diffrax.RecursiveCheckpointAdjoint()
+        # What is not differentiated needs no checkpoints: measured, that is 0.5 to 0.9 of the 3.1
+        # to 4.2 s that the program of a first call takes.
+        if is_transformed():
+            return diffrax.RecursiveCheckpointAdjoint()
+        return diffrax.ForwardMode()
     _checks.instance(adjoint, "adjoint", diffrax.AbstractAdjoint)
     reasons = {
         diffrax.ImplicitAdjoint: "its derivative with respect to alpha is silently 0, because "

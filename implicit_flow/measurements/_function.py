@@ -1,6 +1,7 @@
 """A user's own linear map."""
 
 from collections.abc import Callable
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -91,9 +92,21 @@ def from_function(
     out = _traced(apply, jax.ShapeDtypeStruct((dim, dim), wanted), int(num_measurements))
     _linear(apply, int(dim), wanted)
     if jax.tree_util.all_leaves([apply]):
-        # A bare function is no JAX type; as a tree without leaves it may pass through `jit`.
-        apply = jax.tree_util.Partial(apply)
+        apply = _as_tree(apply, jax.ShapeDtypeStruct((dim, dim), wanted))
     return FunctionMeasurement(apply, int(dim), int(num_measurements), np.dtype(out.dtype))
+
+
+def _as_tree(apply: Callable[[Matrix], Residual], X: jax.ShapeDtypeStruct) -> Any:
+    """A bare function is no JAX type; as a tree it may pass through `jit`.
+
+    What it closes over has to be a leaf where it is being differentiated: custom derivatives do not
+    see other tracers, and would leave them out. Elsewhere the tree has no leaves, so that one
+    function makes one program, however often a measurement is made of it.
+    """
+    closed, captured = jax.closure_convert(apply, X)
+    if not captured:
+        return jax.tree_util.Partial(apply)
+    return jax.tree_util.Partial(lambda captured, X: closed(X, *captured), captured)
 
 
 def _traced(

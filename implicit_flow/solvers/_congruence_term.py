@@ -21,6 +21,7 @@ class CongruenceTerm(eqx.Module):
         adjoint: `v (m,) -> (n, n)`, the symmetric matrix A*(v).
         adjoint_times: `(v (m,), V (n, q)) -> (n, q)`, A*(v) V.
         gram: `(W (n, p), V (n, p)) -> (m, m)`, the inner products of A_i W and A_j V.
+        secant: (m,), the mean of loss'' between the prediction 0 and the target, at most a bound.
         scale: the natural size of the residual, the norm of the targets.
         rows: (n, d), of length one; only where all A*(v) are diagonal. The lengths of the rows of U
             are all that moves then, and all that the residual sees: what is integrated is the
@@ -35,6 +36,7 @@ class CongruenceTerm(eqx.Module):
     adjoint: Callable
     adjoint_times: Callable
     gram: Callable
+    secant: Float[Array, " m"]
     scale: Float[Array, ""]
     rows: Float[Array, "n d"] | None = None
     together: Bool[Array, "n n"] | None = None

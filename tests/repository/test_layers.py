@@ -15,6 +15,7 @@ FLOORS = {
     "_random": 0,
     "_results": 0,
     "_side_by_side": 0,
+    "_transformed": 0,
     "_types": 0,
     "_version": 0,
     "linalg": 0,

@@ -1,5 +1,7 @@
 """Derivatives of stock integrations, both modes, against central differences."""
 
+from functools import partial
+
 import diffrax
 import jax
 import jax.numpy as jnp
@@ -62,3 +64,50 @@ def test_forward_mode(difference):
 def test_wrong_adjoints_are_refused_with_the_reason(adjoint, reason):
     with pytest.raises(ValueError, match=reason):
         imf.simulate(matrix_problem(), alpha=0.1, solver=diffrax.Tsit5(), adjoint=adjoint)
+
+
+def test_a_steering_that_closes_over_what_is_differentiated():
+    """Outside `jit`, where no argument of `simulate` is traced: X = e^{2 a t1 A}."""
+    problem = imf.Problem(imf.measurements.DenseMeasurement(STACK[:1]), jnp.zeros(1))
+
+    def trace(a, **options):
+        flow = imf.flows.SteeredFlow(lambda t: -a * jnp.ones(1))
+        return imf.simulate(problem, flow, alpha=1.0, t1=0.7, rtol=1e-8, **options).nuclear_norm
+
+    values = np.linalg.eigvalsh(STACK[0])
+    exact = np.sum(1.4 * values * np.exp(1.4 * 0.5 * values))
+    np.testing.assert_allclose(jax.grad(trace)(0.5), exact, rtol=1e-6)
+    forward = partial(trace, adjoint=diffrax.ForwardMode())
+    np.testing.assert_allclose(jax.jvp(forward, (0.5,), (1.0,))[1], exact, rtol=1e-6)
+
+
+def of_function(stack):
+    return imf.measurements.from_function(
+        lambda X: jnp.einsum("kij,ij->k", stack, X), *reversed(stack.shape[:2])
+    )
+
+
+def test_what_a_function_closes_over_is_a_leaf_where_it_is_differentiated():
+    stack = jnp.asarray(STACK)
+    assert not jax.tree.leaves(of_function(stack))
+    assert of_function(stack).function.func.__code__.co_freevars == ("stack",)
+    seen = []
+
+    def value(stack):
+        seen.extend(jax.tree.leaves(of_function(stack)))
+        return jnp.sum(of_function(stack).apply(jnp.eye(3)))
+
+    np.testing.assert_allclose(jax.grad(value)(stack), np.broadcast_to(np.eye(3), stack.shape))
+    assert len(seen) == 1
+
+
+@pytest.mark.long
+def test_the_engine_differentiates_what_a_function_closes_over():
+    def value(measurement, stack, targets):
+        return imf.simulate(imf.Problem(measurement(stack), targets), alpha=1e-2).nuclear_norm
+
+    at = (jnp.asarray(STACK), jnp.asarray(TARGETS))
+    found = jax.grad(partial(value, of_function), (0, 1))(*at)
+    dense = jax.grad(partial(value, imf.measurements.DenseMeasurement), (0, 1))(*at)
+    for mine, other in zip(found, dense, strict=True):
+        np.testing.assert_allclose(mine, other, rtol=1e-6, atol=1e-9)

@@ -35,10 +35,14 @@ def test_the_second_call_compiles_nothing(call, caplog):
     assert _compiled(caplog) == first
 
 
-def test_another_tolerance_another_time_and_the_limit_use_the_engine_that_is_there(caplog):
+def test_other_tolerances_times_problems_without_an_answer_and_the_limit_use_one_engine(
+    caplog,
+):
     jax.block_until_ready(imf.simulate(PROBLEM, log10_alpha=-2.0))
     with jax.log_compiles():
         jax.block_until_ready(imf.simulate(PROBLEM, log10_alpha=-3.0, rtol=1e-4, t1=5.0))
+        unknown = imf.Problem(PROBLEM.measurement, PROBLEM.targets)
+        jax.block_until_ready(imf.simulate(unknown, log10_alpha=-3.0))
         jax.block_until_ready(imf.limit(PROBLEM, log10_alphas=[-2.0, -3.0]).X)
     # A copy of an array to where it is used, or an operation on scalars, is small.
     assert not [text for text in _compiled(caplog) if "_from_frame" in text or "_judged" in text]
