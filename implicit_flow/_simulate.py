@@ -199,10 +199,12 @@ def _save_times(saveat: Any, t1: Any, dtype: Any) -> Float[Array, " k"] | None:
     if saveat is None:
         return None
     if isinstance(saveat, diffrax.SaveAt):
-        plain = diffrax.SaveAt(ts=saveat.subs.ts)
-        if saveat.subs.ts is None or jax.tree.structure(plain) != jax.tree.structure(saveat):
+        # Several make a list of parts.
+        ts = getattr(saveat.subs, "ts", None)
+        plain = diffrax.SaveAt(ts=ts) if ts is not None else None
+        if jax.tree.structure(plain) != jax.tree.structure(saveat):
             _checks.refuse("saveat", "be times, or `diffrax.SaveAt(ts=...)`", "asks for more")
-        saveat = saveat.subs.ts
+        saveat = ts
     times = _checks.array(saveat, "saveat", dtype)
     _checks.shape(times, "saveat", ("k",))
     _checks.finite(times, "saveat")

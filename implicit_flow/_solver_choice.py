@@ -98,7 +98,7 @@ def check_representable(
     log_alpha: Scalar,
     dtype: Any,
 ) -> None:
-    """Refuse an alpha at which the state of a solver would underflow.
+    """Refuse an alpha at which the state of a solver would underflow, or X overflow.
 
     Args:
         flow: to be integrated.
@@ -110,7 +110,17 @@ def check_representable(
         ValueError: where it would, and alpha is not traced.
     """
     known = _checks.concrete(log_alpha)
-    if known is None or not flow.needs_alpha or isinstance(solver, ResidualRadau):
+    if known is None or not flow.needs_alpha:
+        return
+    # Of X the squares are summed.
+    largest = 0.5 * math.log(float(jnp.finfo(dtype).max))
+    if known > largest:
+        _checks.refuse(
+            "log10_alpha",
+            f"be below {largest / math.log(10):.0f} in {jnp.dtype(dtype).name}",
+            f"is {float(known) / math.log(10):.6g}",
+        )
+    if isinstance(solver, ResidualRadau):
         return
     if isinstance(solver, RungeKuttaChebyshev):
         flow = FactorFlow()

@@ -58,6 +58,10 @@ class StudyFile:
     cost: Callable[..., float] | None
 
 
+# Values of one axis: as many cells as no sweep has.
+_MOST = 10**8
+
+
 def read_study(path: Path) -> StudyFile:
     """Read a study.
 
@@ -77,8 +81,8 @@ def read_study(path: Path) -> StudyFile:
     if not path.is_file():
         _checks.refuse("STUDY", "be a file", f"there is no file {path}")
     try:
-        text = tomllib.loads(path.read_text())
-    except tomllib.TOMLDecodeError as error:
+        text = tomllib.loads(path.read_text("utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         _checks.refuse("STUDY", "be a TOML file", f"{path} is not: {error}")
     _known(text, _SECTIONS, "STUDY")
     for section, content in text.items():
@@ -100,7 +104,12 @@ def read_study(path: Path) -> StudyFile:
         outputs: dict[str, sweeps.Output] = {}
         cost = None
     else:
-        variables = tuple(output.get("variables", DEFAULT_MEASURES))
+        wanted = output.get("variables", DEFAULT_MEASURES)
+        if isinstance(wanted, str):
+            _checks.refuse(
+                "[output] variables", "be a list", f"is {wanted!r}", f'Write ["{wanted}"].'
+            )
+        variables = tuple(wanted)
         _known(variables, tuple(MEASURES), "[output] variables")
         function, static = _flow_function(text["problem"], text.get("flow", {}), axes, variables)
         outputs = {name: MEASURES[name].output for name in variables}
@@ -110,6 +119,8 @@ def read_study(path: Path) -> StudyFile:
         }
         cost = flow_cost
     store, chunk_size = output.get("store"), output.get("chunk_size")
+    if store is not None and not isinstance(store, str):
+        _checks.refuse("[output] store", "be a path in quotes", f"is {store!r}")
     return StudyFile(function, axes, static, outputs, store, chunk_size, cost)
 
 
@@ -132,20 +143,28 @@ def _axis(name: str, given: Any) -> sweeps.Axis:
         )
     _known(given, _RANGE_KEYS, where)
     first, last, spacing = given["from"], given["to"], given.get("spacing", "linear")
+    for end in (first, last):
+        if isinstance(end, bool) or not isinstance(end, int | float) or not np.isfinite(end):
+            _checks.refuse(where, "have numbers as `from` and `to`", f"goes to {end!r}")
     if "count" not in given:
         if not (isinstance(first, int) and isinstance(last, int)) or spacing != "linear":
             _checks.refuse(where, "have a `count`", "has none", "Without one, it counts by ones.")
+        if abs(last - first) >= _MOST:
+            _checks.refuse(where, f"have at most {_MOST:,} values", f"goes to {last}")
         step = 1 if last >= first else -1
         return sweeps.Axis(range(first, last + step, step))
+    count = given["count"]
+    if isinstance(count, bool) or not isinstance(count, int) or not 1 <= count <= _MOST:
+        _checks.refuse(where, f"have a count from 1 to {_MOST:,}", f"has {count!r}")
     if spacing == "linear":
-        return sweeps.Axis(np.linspace(first, last, given["count"]))
+        return sweeps.Axis(np.linspace(first, last, count))
     if spacing != "log":
         _checks.refuse(where, 'have a spacing of "linear" or "log"', f"has {spacing!r}")
     if min(first, last) <= 0:
         _checks.refuse(
             where, "be positive for a logarithmic spacing", f"goes to {min(first, last)}"
         )
-    return sweeps.Axis(np.geomspace(first, last, given["count"]))
+    return sweeps.Axis(np.geomspace(first, last, count))
 
 
 def _own_function(given: Mapping[str, Any], path: Path) -> tuple[Callable[..., Any], tuple]:

@@ -3,6 +3,7 @@
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from .. import _checks
 from .._types import Matrix, Residual, Scalar
 from ..measurements import (
     AbstractMeasurement,
@@ -30,6 +31,9 @@ def dual_bound(problem: Problem, nu: Residual) -> Scalar:
     Returns:
         The bound, a scalar.
 
+    Raises:
+        ValueError: `nu` has another shape.
+
     Example:
         >>> import jax.numpy as jnp, implicit_flow as imf
         >>> A = imf.measurements.DiagonalMeasurement(jnp.array([[2.0, 1.0]]))
@@ -44,6 +48,7 @@ def dual_bound(problem: Problem, nu: Residual) -> Scalar:
     measurement, y = problem.measurement, problem.targets
     eps = jnp.finfo(measurement.dtype).eps
     n, m = measurement.dim, measurement.num_measurements
+    _checks.shape(nu, "nu", (m,))
     nu = nu.astype(measurement.dtype)
     if isinstance(measurement, DiagonalMeasurement):
         top = jnp.max(measurement.adjoint_vector(nu))

@@ -104,8 +104,10 @@ def _outcome(ds: "xarray.Dataset") -> dict[str, str]:
     output, growth = float(ds.change_of_outputs.max()), float(ds.l2_norm.max() / ds.l2_norm[0])
     # Sums of some thousand positive terms, each rounded: far below a thousand roundings.
     rounding = 1000 * float(jnp.finfo(ds.attrs["dtype"]).eps)
-    same = max(*changes.values(), output) < rounding
-    outcome = "undecided" if growth < 3 else "holds" if same else "fails"
+    # Not a number where the network is zero on all inputs, of which nothing can be said.
+    most = float(np.max([*changes.values(), output]))
+    known = growth >= 3 and np.isfinite(most)
+    outcome = "undecided" if not known else "holds" if most < rounding else "fails"
     text = (
         f"Up to c = {float(ds.factor.max()):g} the l2 norm grows {growth:.3g} times; relative "
         f"changes: path-norm {changes['path_norm_1']:.1g} (p = 1) and "

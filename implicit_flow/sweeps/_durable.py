@@ -58,7 +58,7 @@ def _write_partials(contents: Sequence[tuple[Path, bytes]]) -> None:
         try:
             for path, content in contents[first : first + _FILES_FOR_ONE]:
                 descriptors.append(os.open(_partial(path), _NEW, 0o666))
-                _write_all(descriptors[-1], content)
+                _write_all(descriptors[-1], content, path)
             for descriptor in descriptors:
                 os.fsync(descriptor)
         finally:
@@ -66,11 +66,15 @@ def _write_partials(contents: Sequence[tuple[Path, bytes]]) -> None:
                 os.close(descriptor)
 
 
-def _write_all(descriptor: int, content: bytes) -> None:
+def _write_all(descriptor: int, content: bytes, path: Path) -> None:
     """The system may take less than it is given, of more than 2 GiB or at the end of a disk."""
     left = memoryview(content)
-    while left:
-        left = left[os.write(descriptor, left) :]
+    try:
+        while left:
+            left = left[os.write(descriptor, left) :]
+    except OSError as error:
+        # It does not say where.
+        raise OSError(error.errno, error.strerror, str(path)) from None
 
 
 def _partial(path: Path) -> str:
@@ -104,8 +108,21 @@ def publish_folder(built: Path, final: Path) -> None:
             with open(os.path.join(root, name), "rb") as file:
                 os.fsync(file.fileno())
         sync_folder(Path(root))
-    built.rename(final)
+    try:
+        built.rename(final)
+    except OSError:
+        if not final.exists():
+            raise
+        raise FileExistsError(
+            f"Argument `store` must be the path of one sweep, but another process made "
+            f"{str(final)!r} meanwhile. Run the same call again, when that process has ended."
+        ) from None
     sync_folder(final.parent)
+
+
+def _is_unfinished(folder: Path) -> bool:
+    """Whether a folder may be what a killed run left: empty, or begun as every store is."""
+    return folder.is_dir() and ((folder / "zarr.json").exists() or not any(folder.iterdir()))
 
 
 def fresh_folder(path: Path) -> Path:
@@ -118,6 +135,11 @@ def fresh_folder(path: Path) -> Path:
         The folder.
     """
     folder = Path(_partial(path))
+    if folder.exists() and not _is_unfinished(folder):
+        raise FileExistsError(
+            f"Argument `store` needs {str(folder)!r} while the store is laid out, but that is "
+            "something else. Move it away, or pass another path; nothing is ever overwritten."
+        )
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     return folder

@@ -15,7 +15,7 @@ from ._placement import Placement
 from ._plan import Plan
 from ._program import CELL_ERRORS, ChunkProgram, PlacedCells, check_memory
 from ._progress import AbstractProgress, counted
-from ._store import AbstractStore, BlockResult
+from ._store import AbstractStore, BlockResult, blank
 
 
 # Texts of exceptions kept for a block, and their length: enough to see what went wrong.
@@ -159,6 +159,9 @@ def run_block(
     seconds = (time.perf_counter() - started) / placed.slots.size
     arrays = {variable.name: leaves[variable.position] for variable in returned.variables}
     result = _outcomes(returned, leaves, raised)
+    if np.any(raised):
+        for variable in returned.variables:
+            leaves[variable.position][raised] = blank(variable.dtype)
     answers = [code for code, _, _, answer in outcome_table(returned.enumeration) if answer]
     failed = int(np.sum(~np.isin(result, answers)))
     arrays["result"] = result

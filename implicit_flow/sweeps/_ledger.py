@@ -4,7 +4,10 @@ import datetime
 import hashlib
 import json
 import os
+import platform
+import re
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, final
 
@@ -13,6 +16,7 @@ from ._manifest import Record
 
 
 _FOLDER = ".sweep"
+_FOLDERS = ("done", "started", "runs")
 
 
 @final
@@ -31,7 +35,7 @@ class Ledger:
     def create(root: Path, manifest: Record) -> None:
         """Lays an empty ledger into a store that is being built."""
         folder = root / _FOLDER
-        for name in ("done", "started", "runs"):
+        for name in _FOLDERS:
             (folder / name).mkdir(parents=True)
         # An empty Zarr group, so that readers who list the store do not stumble over the folder.
         group = {"zarr_format": 3, "node_type": "group", "attributes": {}}
@@ -54,6 +58,43 @@ class Ledger:
         except ValueError:
             return _damaged(self._root)
 
+    @contextmanager
+    def claimed(self, record: Record) -> Iterator[None]:
+        """Records who computes now, and keeps all others with the same share of the work out.
+
+        The claim ends with the process, however that ends. Where the file system has no locks there
+        is none.
+
+        Args:
+            record: of the run; its `process` is the number among those that share the sweep.
+
+        Raises:
+            FileExistsError: if another one is at work.
+        """
+        try:
+            import fcntl
+        except ModuleNotFoundError:
+            self._add_run(record)
+            yield
+            return
+        with open(self._folder / f"claimed-{record['process']}", "a+") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                file.seek(0)
+                raise FileExistsError(
+                    f"Argument `store` must have one sweep at a time, but {str(self._root)!r} is "
+                    f"being computed by {file.read() or 'another process'}. Wait for its end, or "
+                    "pass another path; processes that share a sweep are told so (docs/sweeps.md)."
+                ) from None
+            except OSError:
+                pass
+            file.truncate(0)
+            file.write(f"process {os.getpid()} on {platform.node()}")
+            file.flush()
+            self._add_run(record)
+            yield
+
     def begin(self, block: int) -> int:
         """Notes that a block is being computed, and says for the how-many-th time."""
         with open(self._folder / "started" / str(block), "ab") as file:
@@ -69,12 +110,10 @@ class Ledger:
     def entries(self) -> Iterator[tuple[int, Record | None]]:
         """The entries of the blocks that are marked done, one by one; None for damaged ones."""
         with os.scandir(self._folder / "done") as listing:
-            names = [item.name for item in listing if item.name.endswith(".json")]
+            # Copies that a synchronized folder makes have other names.
+            names = [item.name for item in listing if re.fullmatch(r"[0-9]+\.json", item.name)]
         for block in sorted(int(name.removesuffix(".json")) for name in names):
-            try:
-                entry = json.loads(self._entry(block).read_bytes())
-            except ValueError:
-                entry = None
+            entry = _read(self._entry(block))
             yield block, entry if _is_intact(entry) else None
 
     def is_whole(self, files: Mapping[str, str]) -> bool:
@@ -95,16 +134,20 @@ class Ledger:
                 return False
         return True
 
-    def add_run(self, record: Record) -> None:
-        """Records who computes now."""
+    def _add_run(self, record: Record) -> None:
         now = datetime.datetime.now(datetime.UTC).strftime("%Y%m%dT%H%M%S%f")
         name = f"{now}-{record['process']}-{os.getpid()}.json"
         write_files([(self._folder / "runs" / name, _dump(record, indent=1).encode())])
 
     def runs(self) -> list[Record]:
-        """The records of all runs, oldest first."""
+        """The records of all runs, oldest first; those that can be read."""
         paths = sorted((self._folder / "runs").glob("*.json"))
-        return [json.loads(path.read_bytes()) for path in paths]
+        return [record for path in paths if (record := _read(path)) is not None]
+
+    def mend(self) -> None:
+        """Makes folders that have been removed."""
+        for name in _FOLDERS:
+            (self._folder / name).mkdir(exist_ok=True)
 
     def _entry(self, block: int) -> Path:
         return self._folder / "done" / f"{block}.json"
@@ -120,6 +163,13 @@ def checksum(content: bytes) -> str:
         32 hexadecimal digits.
     """
     return hashlib.sha256(content).hexdigest()[:32]
+
+
+def _read(path: Path) -> Any:
+    try:
+        return json.loads(path.read_bytes())
+    except ValueError:
+        return None
 
 
 def _dump(record: Record, indent: int | None = None) -> str:

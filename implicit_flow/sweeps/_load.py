@@ -1,5 +1,6 @@
 """Looking at a store without computing."""
 
+import math
 import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, final
@@ -25,9 +26,9 @@ def load(store: str | os.PathLike[str]) -> "xarray.Dataset":
         have the result `pending`.
 
     Raises:
-        ValueError: if there is no sweep at this path.
+        ValueError: if there is no sweep at this path, or its labels are damaged.
     """
-    _ledger(store)
+    _whole(_ledger(store), store)
     return open_dataset(as_path(store))
 
 
@@ -65,21 +66,36 @@ def status(store: str | os.PathLike[str]) -> Status:
         The counts.
 
     Raises:
-        ValueError: if there is no sweep at this path.
+        ValueError: if there is no sweep at this path, or its labels are damaged.
     """
     ledger = _ledger(store)
+    dataset = load(store)
+    cut = zip(dataset["result"].shape, ledger.manifest()["block_shape"], strict=True)
+    count = math.prod(-(-cells // block) for cells, block in cut)
     done = failed = damaged = 0
     errors: list[str] = []
     for block, entry in ledger.entries():
+        if block >= count:
+            # Not of this sweep: a file that somebody put there.
+            continue
         if entry is None or not ledger.is_whole(entry["files"]):
             damaged += 1
             continue
         done += entry["cells"]
         failed += entry["failed"]
         errors += [f"block {block}, {text}" for text in entry["errors"]]
-    dataset = load(store)
     outcomes = outcome_counts(dataset) if damaged == 0 else {}
     return Status(dataset["result"].size, done, failed, damaged, outcomes, errors, ledger.runs())
+
+
+def _whole(ledger: Ledger, store: str | os.PathLike[str]) -> None:
+    """Refuse a store whose labels say something else than when it was made."""
+    if not ledger.is_whole(ledger.manifest()["skeleton"]):
+        raise ValueError(
+            f"Argument `store` must be as it was made, but labels or metadata in "
+            f"{os.fspath(store)!r} have changed or are missing. Run the same sweep again: it "
+            "restores them, and computes only what is damaged."
+        )
 
 
 def _ledger(store: str | os.PathLike[str]) -> Ledger:

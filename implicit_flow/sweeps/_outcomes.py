@@ -27,7 +27,8 @@ _OWN = {
     RAISED: (
         "raised",
         "The function raised an exception in this cell. The text is in the store's ledger, and "
-        "`implicit-flow sweep status STORE` prints it.",
+        "`implicit-flow sweep status STORE` prints it; of a sweep in memory in "
+        "`dataset.attrs['exceptions']`.",
     ),
 }
 

@@ -82,6 +82,10 @@ def reduce_over_rest(dataset: "xarray.Dataset", variable: str, axes: tuple[str, 
                 f"Argument `axes` must name axes of the sweep ({', '.join(map(str, cells))}), but "
                 f"holds {name!r}. Pick one of them."
             )
+    if len(set(axes)) < len(axes):
+        raise ValueError(
+            f"Argument `axes` must name different axes, but is {tuple(axes)}. Leave one out."
+        )
     order = (*axes, *(name for name in cells if name not in axes))
 
     def flat(array: "xarray.DataArray") -> np.ndarray:

@@ -3,12 +3,14 @@
 import abc
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
 
 from ._grid import Blocks
+from ._manifest import Record
 from ._outcomes import PENDING, outcome_attributes, outcome_table
 from ._outputs import Returned
 
@@ -56,6 +58,10 @@ class BlockResult:
         """The number of cells."""
         return self.arrays["result"].size
 
+    def described_errors(self) -> list[str]:
+        """The texts of exceptions, and where they were raised."""
+        return [f"block {self.block}, {text}" for text in self.errors]
+
 
 def fields(returned: Returned) -> list[Field]:
     """The arrays of the Dataset.
@@ -98,7 +104,7 @@ def fields(returned: Returned) -> list[Field]:
             variable.dtype,
             variable.shape,
             variable.dims,
-            _fill(variable.dtype),
+            blank(variable.dtype),
             {
                 name: text
                 for name, text in (
@@ -113,7 +119,7 @@ def fields(returned: Returned) -> list[Field]:
     return [*given, *own]
 
 
-def _fill(dtype: np.dtype) -> Any:
+def blank(dtype: np.dtype) -> Any:
     """What stands in cells that are still to be computed; `result` tells them from answers."""
     if dtype.kind == "f":
         return np.nan
@@ -128,6 +134,17 @@ class AbstractStore(abc.ABC):
     @abc.abstractmethod
     def missing(self) -> np.ndarray:
         """The numbers of the blocks that are still to be computed, in increasing order."""
+
+    @abc.abstractmethod
+    def claimed(self, record: Record) -> AbstractContextManager[None]:
+        """Keeps other processes with the same share of the work out while the store is filled.
+
+        Args:
+            record: who fills it.
+
+        Returns:
+            What to fill it in.
+        """
 
     @abc.abstractmethod
     def begin(self, block: int) -> int:
@@ -177,10 +194,16 @@ class MemoryStore(AbstractStore):
         }
         self._done = np.zeros(blocks.count, bool)
         self._tally = (0, 0)
+        self._errors: list[str] = []
 
     def missing(self) -> np.ndarray:
         """All blocks that have not been written."""
         return np.flatnonzero(~self._done)
+
+    def claimed(self, record: Record) -> AbstractContextManager[None]:
+        """No other process sees it."""
+        del record
+        return nullcontext()
 
     def begin(self, block: int) -> int:
         """Always the first time."""
@@ -193,6 +216,7 @@ class MemoryStore(AbstractStore):
             for name, values in result.arrays.items():
                 region = self._arrays[name][self._blocks.slices(result.block)]
                 region[...] = values.reshape(region.shape)
+            self._errors += result.described_errors()
             self._done[result.block] = True
             self._tally = (self._tally[0] + result.cells, self._tally[1] + result.failed)
 
@@ -209,7 +233,10 @@ class MemoryStore(AbstractStore):
             field.name: ((*dims, *field.extra_dims), self._arrays[field.name], field.attributes)
             for field in self._fields
         }
-        return xarray.Dataset(data, coords=coordinates(self._blocks), attrs=self._attributes)
+        # In a store the ledger has them.
+        exceptions = {"exceptions": self._errors} if self._errors else {}
+        attributes = {**self._attributes, **exceptions}
+        return xarray.Dataset(data, coords=coordinates(self._blocks), attrs=attributes)
 
     def advice(self) -> str:
         """There is nothing to come back to."""

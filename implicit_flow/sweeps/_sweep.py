@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -126,8 +127,12 @@ def sweep(
         plan, keeper, missing = opening.open(resume=resume, force=force_resume)
     share = order_share(plan, missing, placement)
     _report_start(reporter, plan, keeper, share)
+    devices = list(placement.mesh.devices.flat)
+    record = run_record(devices, placement.process, placement.processes)
     try:
-        Execution(plan, keeper, reporter).run(share)
+        # A store that is finished may lie where nothing can be written.
+        with keeper.claimed(record) if share else nullcontext():
+            Execution(plan, keeper, reporter).run(share)
     finally:
         reporter.close()
     dataset = keeper.dataset()
@@ -214,10 +219,6 @@ class _Opening:
         blocks = Blocks(self._study.grid, tuple(int(length) for length in shape))
         keeper = ZarrStore(self._path, blocks, self._study.returned)
         is_missing = agree(lambda: self._missing(keeper), (blocks.count,))
-        placement = self._study.placement
-        keeper.ledger.add_run(
-            run_record(list(placement.mesh.devices.flat), placement.process, placement.processes)
-        )
         plan = Plan(self._study, blocks, self._strategy)
         return plan, keeper, np.flatnonzero(is_missing)
 

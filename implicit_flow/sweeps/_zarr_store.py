@@ -4,6 +4,8 @@ import math
 import os
 import warnings
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
@@ -83,11 +85,15 @@ class ZarrStore(AbstractStore):
             The number of blocks that were damaged.
         """
         manifest = self._ledger.manifest()
+        self._ledger.mend()
         if not self._ledger.is_whole(manifest["skeleton"]):
             self._rebuild(manifest)
         self._done = {}
         damaged = 0
         for block, entry in self._ledger.entries():
+            if block >= self._blocks.count:
+                # Not of this sweep: a file that somebody put there.
+                continue
             if entry is not None and self._ledger.is_whole(entry["files"]):
                 self._done[block] = (entry["cells"], entry["failed"])
             else:
@@ -101,6 +107,10 @@ class ZarrStore(AbstractStore):
         done = np.zeros(self._blocks.count, bool)
         done[list(self._done)] = True
         return np.flatnonzero(~done)
+
+    def claimed(self, record: Record) -> AbstractContextManager[None]:
+        """By a lock on a file of the ledger."""
+        return self._ledger.claimed(record)
 
     def begin(self, block: int) -> int:
         """Counted in the ledger, so that a block that kills its process is seen to."""
@@ -127,7 +137,7 @@ class ZarrStore(AbstractStore):
         write_files(contents)
         self._ledger.finish(entries)
         if self._written is not None:
-            self._written.write(results)
+            self._written.write([replace(result, errors=()) for result in results])
         for result in results:
             self._done[result.block] = (result.cells, result.failed)
 
@@ -247,4 +257,4 @@ def as_path(store: str | os.PathLike[str]) -> Path:
             f"Argument `store` must be a path, but is the URL {text!r}. Durable writes need a file "
             "system: compute into a path, and copy the finished store."
         )
-    return Path(text)
+    return Path(text).expanduser()

@@ -5,7 +5,7 @@ import sys
 
 
 PROGRAM = """
-import jax, jax.numpy as jnp, numpy as np
+import diffrax, jax, jax.numpy as jnp, numpy as np
 jax.config.update("jax_enable_x64", True)
 import implicit_flow as imf
 
@@ -17,6 +17,11 @@ calls = {
     "rtol ": lambda: imf.simulate(problem, alpha=0.1, rtol=[1e-3, 1e-6]),
     "t1": lambda: imf.simulate(problem, alpha=0.1, t1="late"),
     "saveat": lambda: imf.simulate(problem, alpha=0.1, saveat="often"),
+    "saveat ": lambda: imf.simulate(
+        problem, alpha=0.1, saveat=diffrax.SaveAt(subs=[diffrax.SubSaveAt(t1=True)])
+    ),
+    "log10_alpha": lambda: imf.simulate(problem, log10_alpha=400.0),
+    "nu": lambda: imf.convex.dual_bound(problem, np.ones(3)),
     "init": lambda: imf.simulate(problem, alpha=0.1, init="identity"),
     "max_steps": lambda: imf.simulate(problem, alpha=0.1, max_steps=1.5),
     "solver": lambda: imf.simulate(problem, alpha=0.1, solver="radau"),

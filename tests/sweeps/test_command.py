@@ -80,7 +80,7 @@ def test_run_status_plot(study, tmp_path):
     again = call("run", study, "--quiet")
     assert again.exit_code == 0
     assert again.stderr == ""
-    assert "2 runs" in again.stdout
+    assert "1 run," in again.stdout
 
 
 def test_dry_run_writes_nothing(study, tmp_path):
@@ -118,6 +118,12 @@ def test_another_study_is_refused_with_the_difference_line_by_line(study, tmp_pa
         (("count = 7", 'count = 7, spacing = "log"'), "positive for a logarithmic spacing"),
         (("count = 7", 'count = 7, spacing = "cubic"'), 'spacing of "linear" or "log"'),
         (("{from = -1.0, to = 2.0, count = 7}", "3.0"), "be a list, or a table"),
+        (("count = 7", "count = -2"), "`[axes] x` must have a count from 1"),
+        (("count = 7", "count = 2.5"), "`[axes] x` must have a count from 1"),
+        (("from = -1.0", 'from = "a"'), "`[axes] x` must have numbers as `from` and `to`"),
+        (("from = -1.0", "from = true"), "`[axes] x` must have numbers as `from` and `to`"),
+        (("-1.0, to = 2.0, count = 7", "0, to = 100000000000"), "must have at most 100,000,000"),
+        (('"well.zarr"', "3"), "`[output] store` must be a path in quotes"),
         (('"well.py"', '"hill.py"'), "`[function] file` must be a Python file"),
         (('"well"', '"hill"'), "`[function] name` must be a function of well.py"),
         (("chunk_size = 3", "chunk = 3"), "`[output]` must hold only store, chunk_size"),
