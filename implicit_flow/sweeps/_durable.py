@@ -1,7 +1,10 @@
 """Files that are either whole and on the disk, or not there."""
 
+import glob
 import os
+import secrets
 import shutil
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -9,6 +12,7 @@ from pathlib import Path
 
 _PARTIAL = ".partial"
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_BINARY", 0)
+_HOUR = 3600.0
 _WRITERS = 8
 # Waits of a few milliseconds each, which one thread may well do one after the other.
 _FILES_FOR_ONE = 8
@@ -120,26 +124,19 @@ def publish_folder(built: Path, final: Path) -> None:
     sync_folder(final.parent)
 
 
-def _is_unfinished(folder: Path) -> bool:
-    """Whether a folder may be what a killed run left: empty, or begun as every store is."""
-    return folder.is_dir() and ((folder / "zarr.json").exists() or not any(folder.iterdir()))
-
-
 def fresh_folder(path: Path) -> Path:
-    """An empty folder beside `path` to build it in; what a killed run left there is removed.
+    """An empty folder beside `path` to build it in, which no other process builds in.
 
     Args:
         path: the name that the folder will have.
 
     Returns:
-        The folder.
+        The folder. What a killed run left there more than an hour ago is removed.
     """
-    folder = Path(_partial(path))
-    if folder.exists() and not _is_unfinished(folder):
-        raise FileExistsError(
-            f"Argument `store` needs {str(folder)!r} while the store is laid out, but that is "
-            "something else. Move it away, or pass another path; nothing is ever overwritten."
-        )
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for left in path.parent.glob(f"{glob.escape(path.name)}{_PARTIAL}-{'[0-9a-f]' * 16}"):
+        if left.is_dir() and time.time() - left.stat().st_mtime > _HOUR:
+            shutil.rmtree(left, ignore_errors=True)
+    folder = path.with_name(f"{path.name}{_PARTIAL}-{secrets.token_hex(8)}")
+    folder.mkdir()
     return folder

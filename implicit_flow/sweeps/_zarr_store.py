@@ -2,6 +2,7 @@
 
 import math
 import os
+import shutil
 import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -68,15 +69,19 @@ class ZarrStore(AbstractStore):
             attributes: of the Dataset.
         """
         folder = fresh_folder(self._path)
-        self._lay_out(folder, attributes)
-        skeleton = {
-            str(path.relative_to(folder)): checksum(path.read_bytes())
-            for path in sorted(folder.rglob("*"))
-            if path.is_file()
-        }
-        record = {**manifest, "attributes": dict(attributes), "skeleton": skeleton}
-        Ledger.create(folder, record)
-        publish_folder(folder, self._path)
+        try:
+            self._lay_out(folder, attributes)
+            skeleton = {
+                str(path.relative_to(folder)): checksum(path.read_bytes())
+                for path in sorted(folder.rglob("*"))
+                if path.is_file()
+            }
+            record = {**manifest, "attributes": dict(attributes), "skeleton": skeleton}
+            Ledger.create(folder, record)
+            publish_folder(folder, self._path)
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
 
     def verify(self) -> int:
         """Reads all that is marked done; what has changed on disk will be computed again.

@@ -1,11 +1,15 @@
 """Stores that something else than one sweep has touched, and cells that raise."""
 
+import os
+
 import jax
 import numpy as np
 import pytest
 
 from implicit_flow import sweeps
+from implicit_flow.sweeps._durable import fresh_folder
 from implicit_flow.sweeps._ledger import Ledger
+from implicit_flow.sweeps._zarr_store import ZarrStore
 
 
 def cell(x):
@@ -63,12 +67,33 @@ def test_files_that_others_put_into_the_ledger_are_passed_over(store):
     assert sweeps.status(store).done == 4
 
 
-def test_a_folder_that_is_no_unfinished_store_is_left_alone(tmp_path):
+def test_folders_beside_the_store_are_left_alone(tmp_path):
     (tmp_path / "s.zarr.partial").mkdir()
     (tmp_path / "s.zarr.partial/mine.txt").write_text("mine")
-    with pytest.raises(FileExistsError, match="nothing is ever overwritten"):
-        run(tmp_path / "s.zarr")
+    run(tmp_path / "s.zarr")
     assert (tmp_path / "s.zarr.partial/mine.txt").read_text() == "mine"
+    assert {path.name for path in tmp_path.iterdir()} == {"s.zarr", "s.zarr.partial"}
+
+
+def test_two_processes_that_make_one_store_leave_it_whole(tmp_path, monkeypatch):
+    make = ZarrStore.create
+
+    def later(*given):
+        # Between the look at the path and the making of the store.
+        monkeypatch.setattr(ZarrStore, "create", make)
+        run(tmp_path / "s.zarr")
+        make(*given)
+
+    monkeypatch.setattr(ZarrStore, "create", later)
+    with pytest.raises(FileExistsError, match="another process made"):
+        run(tmp_path / "s.zarr")
+    assert {path.name for path in tmp_path.iterdir()} == {"s.zarr"}
+    assert sweeps.status(tmp_path / "s.zarr").done == 4
+    # What a killed process left is removed when it is old.
+    left = fresh_folder(tmp_path / "t.zarr")
+    os.utime(left, (0, 0))
+    run(tmp_path / "t.zarr")
+    assert {path.name for path in tmp_path.iterdir()} == {"s.zarr", "t.zarr"}
 
 
 def test_the_home_folder_has_its_usual_sign(tmp_path, monkeypatch):
