@@ -274,7 +274,7 @@ def plot(ds: "xarray.Dataset") -> "Figure":
             xlim=(0, 1.6 * float(ds.tau[-1])),
         )
         left.set_title(rf"$\alpha = 10^{{{float(ds.log10_alpha[-1]):g}}}$; dashed: $\tau_k$")
-        left.legend(loc="center")
+        left.legend(loc="upper left", bbox_to_anchor=(0.0, 0.97), framealpha=0.9, frameon=True)
         scale = -ds.log10_alpha.values * np.log(10)
         groups = (
             ("jump", "jump_time", "tau", "o", r"$\lambda_{}$"),
