@@ -103,8 +103,9 @@ def _log_share(term: CongruenceTerm, begin: Start, graded: GradedFactor) -> Floa
     unit = GradedFactor(graded.basis, graded.log_scale - top, graded.mixing).factor
     tiny = jnp.finfo(unit.dtype).tiny
     strength = jnp.maximum(jnp.linalg.norm(begin.force), tiny)
+    curvature = term.curvature(term.predict(jnp.zeros_like(unit)))
     # Some losses are flat where X is zero and not before the targets: there the mean counts.
-    curvature = jnp.maximum(term.curvature(term.predict(jnp.zeros_like(unit))), term.secant)
+    curvature = jnp.where(curvature < 0.5 * term.secant, term.secant, curvature)
     direct = jnp.linalg.norm(curvature * term.predict(unit))
     # A growing direction v has |A(vv')| >= lambda / |r|, also where A(X) is still zero by symmetry.
     grown = jnp.max(curvature) * jnp.sum(unit**2) * jnp.abs(begin.lowest) / strength

@@ -89,7 +89,7 @@ def test_an_exponent_that_too_few_alphas_show_decides_nothing():
             "flow_error_estimate": (("depth", "flow_log10_alpha"), np.full((2, 1), 1e-8)),
         },
         coords={"depth": [2, 3], "log10_alpha": [2.0, 0.0, -4.0], "flow_log10_alpha": [-1.0]},
-        attrs={"l1_gap": 0.0},
+        attrs={"l1_gap": 0.0, "num_flows": 1},
     )
     kernel_and_rich = experiments.load("kernel-and-rich")
     assert np.isnan(kernel_and_rich.slope(ds)[3])
