@@ -187,8 +187,8 @@ def _mirror(size: dict[str, Any], kinds: Any, rows: Any, targets: Any) -> dict[s
 
         @jax.jit
         def solve(A: Any, y: Any, flow: Any = kind.flow, options: Any = options) -> Any:
-            options = {"saveat": 2 * _times(A, y), "throw": False, **options}
-            options["adjoint"] = diffrax.ForwardMode()
+            given = {"saveat": 2 * _times(A, y), "adjoint": diffrax.ForwardMode(), "throw": False}
+            options = given | options
             return simulate(_problem(A, y), flow, **options)
 
         @jax.jit

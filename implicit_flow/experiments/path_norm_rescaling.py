@@ -106,7 +106,7 @@ def _outcome(ds: "xarray.Dataset") -> dict[str, str]:
     rounding = 1000 * float(jnp.finfo(ds.attrs["dtype"]).eps)
     # Not a number where the network is zero on all inputs, of which nothing can be said.
     most = float(np.max([*changes.values(), output]))
-    known = growth >= 3 and np.isfinite(most)
+    known = growth >= 3 and not np.isnan(most)
     outcome = "undecided" if not known else "holds" if most < rounding else "fails"
     text = (
         f"Up to c = {float(ds.factor.max()):g} the l2 norm grows {growth:.3g} times; relative "

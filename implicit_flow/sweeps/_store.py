@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, final
 import numpy as np
 
 from ._grid import Blocks
-from ._manifest import Record
 from ._outcomes import PENDING, outcome_attributes, outcome_table
 from ._outputs import Returned
+from ._placement import Placement
 
 
 if TYPE_CHECKING:
@@ -136,11 +136,11 @@ class AbstractStore(abc.ABC):
         """The numbers of the blocks that are still to be computed, in increasing order."""
 
     @abc.abstractmethod
-    def claimed(self, record: Record) -> AbstractContextManager[None]:
+    def claimed(self, placement: Placement) -> AbstractContextManager[None]:
         """Keeps other processes with the same share of the work out while the store is filled.
 
         Args:
-            record: who fills it.
+            placement: which process fills it, and with what.
 
         Returns:
             What to fill it in.
@@ -200,9 +200,9 @@ class MemoryStore(AbstractStore):
         """All blocks that have not been written."""
         return np.flatnonzero(~self._done)
 
-    def claimed(self, record: Record) -> AbstractContextManager[None]:
+    def claimed(self, placement: Placement) -> AbstractContextManager[None]:
         """No other process sees it."""
-        del record
+        del placement
         return nullcontext()
 
     def begin(self, block: int) -> int:

@@ -12,7 +12,7 @@ from jax.sharding import Mesh
 from .._version import __version__
 from ._execute import Execution, order_share
 from ._grid import Blocks, Cost, cut
-from ._manifest import Record, differences, identity, run_record
+from ._manifest import Record, differences, identity
 from ._outputs import Output
 from ._placement import place
 from ._plan import Plan, Study, check_chunk_size, make_plan, study
@@ -127,11 +127,9 @@ def sweep(
         plan, keeper, missing = opening.open(resume=resume, force=force_resume)
     share = order_share(plan, missing, placement)
     _report_start(reporter, plan, keeper, share)
-    devices = list(placement.mesh.devices.flat)
-    record = run_record(devices, placement.process, placement.processes)
     try:
         # A store that is finished may lie where nothing can be written.
-        with keeper.claimed(record) if share else nullcontext():
+        with keeper.claimed(placement) if share else nullcontext():
             Execution(plan, keeper, reporter).run(share)
     finally:
         reporter.close()

@@ -15,8 +15,9 @@ import numpy as np
 from ._durable import fresh_folder, publish_folder, write_files
 from ._grid import Blocks
 from ._ledger import Ledger, checksum
-from ._manifest import Record
+from ._manifest import Record, run_record
 from ._outputs import Returned
+from ._placement import Placement
 from ._store import (
     LOADED_BYTES,
     AbstractStore,
@@ -113,9 +114,10 @@ class ZarrStore(AbstractStore):
         done[list(self._done)] = True
         return np.flatnonzero(~done)
 
-    def claimed(self, record: Record) -> AbstractContextManager[None]:
+    def claimed(self, placement: Placement) -> AbstractContextManager[None]:
         """By a lock on a file of the ledger."""
-        return self._ledger.claimed(record)
+        devices = list(placement.mesh.devices.flat)
+        return self._ledger.claimed(run_record(devices, placement.process, placement.processes))
 
     def begin(self, block: int) -> int:
         """Counted in the ledger, so that a block that kills its process is seen to."""

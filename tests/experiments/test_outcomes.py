@@ -19,6 +19,7 @@ def test_a_network_that_is_zero_leaves_the_claim_about_its_outputs_open():
 
     assert outcome(1e-16) == "holds"
     assert outcome(1e-3) == "fails"
+    assert outcome(np.inf) == "fails"
     assert outcome(np.nan) == "undecided"
 
 
