@@ -68,6 +68,13 @@ def test_it_composes(no_choice, around):
     assert float(around(_compiled.compiled(norm))) == pytest.approx(VALUE)
 
 
+def test_it_composes_where_only_what_a_function_closes_over_is_traced(no_choice):
+    at_one = _compiled.compiled(lambda function: function(ONE))
+    value, slope = jax.value_and_grad(lambda a: at_one(lambda x: a * norm(x)))(2.0)
+    assert float(value) == pytest.approx(2 * VALUE)
+    assert float(slope) == pytest.approx(VALUE)
+
+
 def test_what_the_user_chose_holds(monkeypatch, options):
     monkeypatch.setenv("XLA_FLAGS", "--xla_backend_optimization_level=0")
     _compiled.compiled(norm)(ONE)
