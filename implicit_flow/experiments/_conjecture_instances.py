@@ -52,6 +52,29 @@ def instance(
     return Problem(DenseMeasurement(A), np.einsum("kij,ij->k", A, truth), ground_truth=truth)
 
 
+def padded(problem: Problem, dim: int, num_measurements: int) -> Problem:
+    """The same problem in a larger size, so that it shares the program of others.
+
+    Matrices of zeros ask for nothing, and rows and columns that no measurement sees stay at the
+    start.
+
+    Args:
+        problem: dense.
+        dim: n, not below that of the problem.
+        num_measurements: m, not below that of the problem.
+
+    Returns:
+        The larger problem.
+    """
+    stack, targets = np.asarray(problem.measurement.as_stack()), np.asarray(problem.targets)
+    around, more = (0, dim - problem.dim), (0, num_measurements - len(targets))
+    truth = problem.ground_truth
+    if truth is not None:
+        truth = np.pad(np.asarray(truth), around)
+    measurement = DenseMeasurement(np.pad(stack, (more, around, around)))
+    return Problem(measurement, np.pad(targets, more), ground_truth=truth)
+
+
 def gaussian(
     dim: int, eigenvalues: Float[np.ndarray, " r"], num_measurements: int, rng: np.random.Generator
 ) -> Problem:

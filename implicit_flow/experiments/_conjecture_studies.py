@@ -15,9 +15,8 @@ from .._simulate import simulate
 from .._solution import Solution
 from ..convex import min_nuclear_norm
 from ..flows import FactorFlow
-from ..measurements import DenseMeasurement
 from ..problems import Problem
-from ._conjecture_instances import gaussian
+from ._conjecture_instances import gaussian, padded
 
 
 def starts(
@@ -122,7 +121,7 @@ def recovery(dim: int, log10_alpha: float, solver: Any, rng: np.random.Generator
         for count in counts.values():
             problem = gaussian(dim, values, count, rng)
             # Matrices of zeros ask for nothing, and all are one compiled program.
-            problem = _padded(problem, max(counts.values()))
+            problem = padded(problem, dim, max(counts.values()))
             sol = _end(problem, jnp.asarray(log10_alpha), solver)
             truth = np.asarray(problem.ground_truth)
             error = np.linalg.norm(np.asarray(sol.X) - truth) / np.linalg.norm(truth)
@@ -139,13 +138,6 @@ def recovery(dim: int, log10_alpha: float, solver: Any, rng: np.random.Generator
         "measurements": ("measurements", list(counts)),
         "num_measurements": ("measurements", np.array(list(counts.values()))),
     }
-
-
-def _padded(problem: Problem, count: int) -> Problem:
-    stack, targets = np.asarray(problem.measurement.as_stack()), np.asarray(problem.targets)
-    more = count - len(targets)
-    measurement = DenseMeasurement(np.pad(stack, ((0, more), (0, 0), (0, 0))))
-    return Problem(measurement, np.pad(targets, (0, more)), ground_truth=problem.ground_truth)
 
 
 @compiled

@@ -12,7 +12,7 @@ from .._limit import Limit, limit
 from .._side_by_side import side_by_side
 from ..convex import min_nuclear_norm
 from ..problems import Problem
-from ._conjecture_instances import KINDS, counterexamples, instance
+from ._conjecture_instances import KINDS, counterexamples, instance, padded
 from ._conjecture_picture import draw
 from ._conjecture_studies import recovery, starts, step_sizes
 from ._double import require_float64
@@ -159,7 +159,7 @@ def run(
         return {key: [row[key] for row in rows] for key in rows[0]}
 
     # Those that compile longest first.
-    studies: list[Callable[[], Any]] = [lambda: _known(examples, ladder)]
+    studies: list[Callable[[], Any]] = [lambda: _known(examples, ladder, n, m)]
     if chosen["recovery_dim"]:
         how = (chosen["recovery_dim"], chosen["recovery_log10_alpha"])
         solver = named_engine(chosen["recovery_engine"])
@@ -203,12 +203,21 @@ def _facts(problem: Problem, found: Limit) -> dict[str, Any]:
     }
 
 
-def _known(examples: dict[str, Problem], ladder: np.ndarray) -> dict[str, Any]:
-    """The counterexamples: their limits, and the norm along a finer ladder."""
+def _known(
+    examples: dict[str, Problem], ladder: np.ndarray, dim: int, num_measurements: int
+) -> dict[str, Any]:
+    """The counterexamples: their limits, and the norm along a finer ladder.
+
+    Those that are no larger than the random problems are made as large: one program less.
+    """
     rows, norms = [], []
-    for problem in examples.values():
+    for example in examples.values():
+        problem, n = example, example.dim
+        if n <= dim and len(example.targets) <= num_measurements:
+            problem = padded(example, dim, num_measurements)
         init = jnp.eye(problem.dim)
         rows.append(_judged(problem, ladder))
+        rows[-1]["X"] = rows[-1]["X"][:n, :n]
         fine = limit(problem, init=init, log10_alphas=_SHOWN, throw=False)
         norms.append([float(sol.nuclear_norm) for sol in fine.solutions])
     size = max(problem.dim for problem in examples.values())

@@ -60,11 +60,11 @@ def taylor_expm(
     first = matrices * jnp.exp2(-squarings)
     second = first @ first
     third = second @ first
-    c = jnp.asarray(_DEGREE_12, dtype)
     identity = jnp.eye(n, dtype=dtype)
     identity = jnp.broadcast_to(identity, first.shape)
+    # Python's numbers: entries of an array would be 5 operations each to compile.
     blocks = [
-        c[i, 0] * identity + c[i, 1] * first + c[i, 2] * second + c[i, 3] * third for i in range(4)
+        a * identity + b * first + c * second + d * third for a, b, c, d in _DEGREE_12.tolist()
     ]
     sixth = blocks[2] + blocks[3] @ blocks[3]
     value = blocks[0] + (blocks[1] + sixth) @ sixth
