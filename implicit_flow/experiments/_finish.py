@@ -1,6 +1,9 @@
 """What every experiment states about itself and about its outcome."""
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 
 if TYPE_CHECKING:
@@ -48,3 +51,33 @@ def finish(
         outcome=outcome,
         outcome_text=" ".join(outcome_text.split()),
     )
+
+
+def conclude(outcome: str, text: str, numbers: Mapping[Any, Any]) -> dict[str, str]:
+    """States an outcome, and that it is undecided where a number that decides it is missing.
+
+    Reductions skip what is not a number, and whatever is compared with it is false: without this a
+    run of which nothing is left might hold.
+
+    Args:
+        outcome: what the numbers say.
+        text: the same in words.
+        numbers: name -> all numbers that decide, and as many as there should be: what is missing by
+            design has to be left out. A dataset is such a mapping. Truth values are numbers.
+
+    Returns:
+        The arguments of `finish`. The text begins with what is missing: numbers that are not
+        finite, or none at all.
+
+    Example:
+        >>> conclude("holds", "Off by 1e-9.", {"distance": [1e-9, float("nan")]})["outcome_text"]
+        'Not finite: 1 of 2 of distance. Off by 1e-9.'
+    """
+    missing = []
+    for name, values in numbers.items():
+        finite = np.isfinite(np.asarray(values, float))
+        if finite.size == 0 or not finite.all():
+            missing.append(f"{finite.size - int(finite.sum())} of {finite.size} of {name}")
+    if missing:
+        outcome, text = "undecided", f"Not finite: {', '.join(missing)}. {text}"
+    return {"outcome": outcome, "outcome_text": text}
