@@ -3,6 +3,11 @@
 import numpy as np
 from scipy.optimize import linprog
 
+from implicit_flow.experiments import geometry
+
+
+# A misfit, relative to the targets, at which a descent has come to its end.
+ARRIVED = 1e-7
 
 DUALS = {
     "quadratic": lambda x: x,
@@ -48,18 +53,49 @@ def check_ends_of_steepest_descent(ds):
             np.testing.assert_allclose(one.excess, excess, atol=1e-6)
 
 
+def check_outcome(ds):
+    """A counterexample is needed to hold, and another limit to fail."""
+    judged = lambda **other: geometry._outcome(ds.assign(other))["outcome"]
+    assert judged() == "holds"
+    for norm in ("l1", "linf"):
+        # Coordinate descent may happen to end at the least norm on each of a few instances.
+        assert judged(excess=ds.excess.where(ds.norm != norm, 1e-9)) == "undecided"
+    assert judged(excess=ds.excess.where(ds.norm != "l2", 1e-3)) == "fails"
+    assert judged(flow_distance=ds.flow_distance + 1e-3) == "fails"
+    # By its own estimate the flow may be that far off; descent may not have arrived.
+    far = {"flow_distance": ds.flow_distance + 1e-3, "flow_error_estimate": ds.flow_distance + 1}
+    assert judged(**far) == "undecided"
+    assert judged(descent_misfit=ds.descent_misfit + 1e-3) == "undecided"
+    for norm in ("l1", "l2", "linf"):
+        late = ds.steepest_misfit.where(ds.norm != norm, 1.0)
+        assert judged(steepest_misfit=late) == "undecided"
+    # Nothing is left of descent, or of the comparison of the factor flow.
+    lost = {name: np.nan * ds[name] for name in ("descent_distance", "descent_misfit", "excess")}
+    assert judged(**lost, steepest_misfit=np.nan * ds.steepest_misfit) == "undecided"
+    assert judged(factor_distance=np.nan * ds.factor_distance) == "undecided"
+
+
 def check(ds):
     check_ends_of_steepest_descent(ds)
-    assert ds.attrs["outcome"] == "holds"
+    # With other seeds some descent may not arrive in time, or end at the least norm by chance.
+    assert ds.attrs["outcome"] == "holds" or (ds.attrs["seed"] and ds.attrs["outcome"] != "fails")
+    if ds.attrs["outcome"] == "holds":
+        check_outcome(ds)
     for k in ds.instance.values:
         A, y = ds.rows.sel(instance=k).values, ds.targets.sel(instance=k).values
         for name in ds.potential.values:
             one = ds.sel(instance=k, potential=name)
             x = one.x.values
-            # A x = y, and grad psi(x) - grad psi(x0) in the row space: necessary and sufficient.
-            assert np.linalg.norm(A @ x - y) <= 1e-7 * np.linalg.norm(y)
+            # grad psi(x) - grad psi(x0) in the row space, and A x = y at the end: necessary and
+            # sufficient.
             missed = np.linalg.norm(A @ x - y) / np.linalg.norm(y)
             np.testing.assert_allclose(one.descent_misfit, missed, rtol=1e-3, atol=1e-14)
+            theta = dual(str(name), x)
+            outside = theta - np.linalg.pinv(A) @ (A @ theta)
+            assert np.linalg.norm(outside) <= 1e-8 * np.linalg.norm(theta)
+            if missed > ARRIVED:
+                assert ds.attrs["outcome"] == "undecided"
+                continue
             # The nearest point is x but for the distance between the two, which is said.
             least, room = np.linalg.pinv(A) @ y, 2e-6
             spread = np.linalg.norm(least - x) / np.linalg.norm(x)
@@ -68,22 +104,22 @@ def check(ds):
             if np.isfinite(one.flow_distance):
                 apart = np.linalg.norm(one.flow_x.values - x) / np.linalg.norm(x)
                 assert abs(float(one.flow_distance) - apart) <= room
-            theta = dual(str(name), x)
-            outside = theta - np.linalg.pinv(A) @ (A @ theta)
-            assert np.linalg.norm(outside) <= 1e-8 * np.linalg.norm(theta)
-    # Each end is within what it says of itself; 1e-6 is what the reference leaves.
-    assert float(ds.descent_distance.max()) < 1e-6
+    # The rest of the distance is what the misfit leaves; 1e-6 is what the reference does.
+    ends = ds.descent_distance.where(ds.descent_misfit <= 1e-10)
+    assert float(ends.max()) < 1e-6
     integrated = ds.flow_distance.notnull()
     assert int(integrated.sum()) >= ds.sizes["instance"]
     late = ds.flow_distance > ds.flow_error_estimate + 1e-6
     assert not bool((late & integrated).any())
-    # Another geometry is another point.
+    # Another geometry is another point, by whatever that may be.
     others = ds.spread.drop_sel(potential="quadratic")
-    assert float(others.min()) > 1e-3
+    assert float(others.min()) > 1e-6
     # Between steps the interpolant of a flow is of lower order than its steps.
     assert float(ds.factor_distance.max()) < 1e-5
     # No solution has less than the least norm, and gradient descent has it.
-    assert float(ds.excess.min()) > -1e-6
-    assert float(np.abs(ds.excess.sel(norm="l2")).max()) < 1e-6
-    for norm in ("l1", "linf"):
-        assert float(ds.excess.sel(norm=norm).max()) > 1e-3
+    arrived = ds.excess.where(ds.steepest_misfit <= ARRIVED)
+    assert float(arrived.min()) > -1e-6
+    assert float(np.abs(arrived.sel(norm="l2")).max()) < 1e-6
+    if ds.attrs["outcome"] == "holds":
+        for norm in ("l1", "linf"):
+            assert float(arrived.sel(norm=norm).max()) > 1e-3
