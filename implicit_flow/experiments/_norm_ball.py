@@ -10,7 +10,7 @@ from scipy.optimize import minimize
 
 
 # A loss is above another where it is so by more than what descent leaves of it.
-_ABOVE = 1e-6
+ABOVE = 1e-6
 
 
 class End(NamedTuple):
@@ -159,5 +159,5 @@ def shares_above(ends: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     """
     value = ends["value"]
     best, own = value.min(axis=(0, 3), keepdims=True), value.min(axis=3, keepdims=True)
-    above, spurious = (value > least * (1 + _ABOVE) for least in (best, own))
+    above, spurious = (value > least * (1 + ABOVE) for least in (best, own))
     return above.mean(axis=(1, 2, 3)), spurious.mean(axis=(1, 2, 3))

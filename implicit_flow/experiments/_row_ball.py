@@ -8,6 +8,7 @@ from scipy.optimize import minimize
 
 from ..convex import max_norm
 from ..convex._cone import least_misfit
+from ._norm_ball import ABOVE
 
 
 class RowEnd(NamedTuple):
@@ -209,5 +210,5 @@ def rows_above(ends: dict[str, Any], least: dict[str, Any]) -> Float[np.ndarray,
         Over columns: the share above the convex program by more than descent leaves, 1e-6 of the
         loss, and the gap of the program.
     """
-    room = 1e-6 * ends["value"] + least["gap"][..., None]
+    room = ABOVE * ends["value"] + least["gap"][..., None]
     return (ends["value"] - least["value"][..., None] > room).mean(axis=(1, 2, 3))

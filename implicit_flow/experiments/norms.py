@@ -9,8 +9,9 @@ import numpy as np
 from .. import _checks
 from ..plotting._style import COLORS, GRAY, figure
 from ._factorizations import matrices_of, two_ways
-from ._finish import finish
+from ._finish import conclude, finish
 from ._norm_ball import descents, shares_above
+from ._norm_ends import all_known
 from ._rank_path import jester, rank_path, ranks_that_may_fit, synthetic
 from ._row_ball import row_descents, rows_above
 from ._sizes import sizes
@@ -177,6 +178,7 @@ def run(
             },
             "end_value": (("columns", "radius", "instance", "start"), ends["value"]),
             "end_gap": (("columns", "radius", "instance", "start"), ends["gap"]),
+            "end_slope": (("columns", "radius", "instance", "start"), ends["slope"]),
             "end_curvature": (("columns", "radius", "instance", "start"), ends["curvature"]),
             "end_escape": (("columns", "radius", "instance", "start"), ends["escape"]),
             "share_above": ("columns", above),
@@ -249,10 +251,12 @@ def _outcome(ds: "xarray.Dataset") -> dict[str, str]:
     error = [float(small.test_error.sel(k=k)) for k in (first, last)]
     grew = int(small.attained_rank.sel(k=last)) > int(small.attained_rank.sel(k=first))
     fall, spread = (float(value) for value in ds.attrs["fall_of_test_error"])
-    enough = ds.columns > ds.attrs["side"]
-    trapped = float(ds.share_above.where(enough).max()) if bool(enough.any()) else np.nan
-    rows = ds.row_share_above.where(ds.row_columns > 2 * ds.attrs["side"], drop=True)
-    trapped_rows = float(rows.max()) if rows.size else np.nan
+    balls = ds.isel(columns=np.flatnonzero(ds.columns > ds.attrs["side"]))
+    rows = ds.isel(row_columns=np.flatnonzero(ds.row_columns > 2 * ds.attrs["side"]))
+    trapped, trapped_rows = (
+        float(share.max()) if share.size else np.nan
+        for share in (balls.share_above, rows.row_share_above)
+    )
     few, few_rows = float(ds.share_above[0]), float(ds.row_share_above[0])
     best_k = int(small.k[int(np.argmin(small.test_error.values))])
     text = (
@@ -267,13 +271,19 @@ def _outcome(ds: "xarray.Dataset") -> dict[str, str]:
         f"{2 * ds.attrs['side']}."
     )
     trapped = max(trapped, trapped_rows)
-    if apart > room or trapped > 0 or (grew and (norm[1] > norm[0] or fall < -2 * spread)):
+    if not all_known(ds, balls, rows):
+        outcome, text = "undecided", f"{text} Not all programs and descents came to their end."
+    elif apart > room or trapped > 0 or (grew and (norm[1] > norm[0] or fall < -2 * spread)):
         outcome = "fails"
     elif grew and norm[1] < norm[0] and fall > 2 * spread and trapped == 0:
         outcome = "holds"
     else:
         outcome = "undecided"
-    return {"outcome": outcome, "outcome_text": text}
+    numbers = {**ds[["by_factors", "by_cones", "gap"]], "test_error": small.test_error}
+    numbers |= {"ends of the growth of k": [*norm, *error, fall, spread]}
+    numbers |= {**balls[["end_value", "end_gap", "share_above"]]}
+    numbers |= {**rows[["row_end_value", "row_share_above"]]}
+    return conclude(outcome, text, numbers | {**ds[["row_least_value", "row_least_gap"]]})
 
 
 def _ends_of_growth(ds: "xarray.Dataset") -> tuple[int, int]:

@@ -2,8 +2,38 @@
 
 import numpy as np
 
+from implicit_flow.experiments import norms
+
+
+def check_outcome(ds):
+    """Norms and minima that are not known decide nothing."""
+    judged = lambda **other: norms._outcome(ds.assign(other))["outcome"]
+    # Both halves have to be measured.
+    few = {name: ds[name] <= ds.attrs["side"] for name in ("columns", "row_columns")}
+    for name, some in few.items():
+        found = norms._outcome(ds.isel({name: np.flatnonzero(some)}))
+        assert found["outcome"] == "undecided"
+        assert found["outcome_text"].startswith("Not finite: 0 of 0 of ")
+    # As wrong as its program says of itself.
+    longest = ds.norm == "max-norm"
+    wrong = {"by_cones": ds.by_cones * (1 + 0.3 * longest), "gap": ds.gap + 0.5 * longest}
+    assert judged(**wrong) == "undecided"
+    assert judged(row_least_gap=ds.row_least_gap + 0.1) == "undecided"
+    # Descents that stopped at once, all at the same place: the best of them is proved by nothing.
+    ends = ("value", "gap", "slope")
+    assert judged(**{f"end_{end}": 0 * ds[f"end_{end}"] + 1 for end in ends}) == "undecided"
+    assert judged(**{f"row_end_{end}": 0 * ds[f"row_end_{end}"] + 1 for end in ends}) == "undecided"
+    # Above the least value, and at rest or not.
+    enough = ds.columns > ds.attrs["side"]
+    above = {"end_value": ds.end_value * (1 + 0.1 * enough), "end_gap": ds.end_gap + 0.2 * enough}
+    above["share_above"] = ds.share_above.where(~enough, 1.0)
+    assert judged(**above) == "fails"
+    assert judged(**above, end_slope=ds.end_slope + 0.1 * enough) == "undecided"
+
 
 def check(ds):
+    if ds.attrs["outcome"] == "holds":
+        check_outcome(ds)
     # By factors and by cones, and both against what is known exactly. Descent over factors stops
     # at slopes of 1e-11, and cones say their own gap.
     np.testing.assert_allclose(ds.by_factors, ds.by_cones, rtol=float(ds.gap.max()) + 1e-8)
@@ -37,22 +67,26 @@ def check(ds):
     # The claim about norms, where the penalty is least.
     rows = ds.sel(penalty=float(ds.penalty.min()))
     later = rows.where(rows.k >= ds.attrs["fitting_rank"], drop=True)
-    assert float(later.trace_norm[-1]) < float(later.trace_norm[0])
-    assert float(later.attained_rank[-1]) > float(later.attained_rank[0])
+    if ds.attrs["outcome"] == "holds" or not ds.attrs["seed"]:
+        assert float(later.trace_norm[-1]) < float(later.trace_norm[0])
+        assert float(later.attained_rank[-1]) > float(later.attained_rank[0])
 
     # Frank and Wolfe: the gap bounds the distance from the minimum of any rank.
     best = ds.end_value.min(("columns", "start"))
-    assert bool((ds.end_gap >= (ds.end_value - best) * (1 - 1e-9)).all())
+    # Both are sums over the entries, of the size of the value, and rounded.
+    rounding = 4 * ds.attrs["side"] ** 2 * np.finfo(float).eps * ds.end_value
+    assert bool((ds.end_gap >= (ds.end_value - best) * (1 - 1e-9) - rounding).all())
     enough = ds.sel(columns=[int(d) for d in ds.columns.values if d > ds.attrs["side"]])
     assert enough.sizes["columns"] > 0
     # Flat directions stop descent at 1e-8 or so of the loss.
     assert float((enough.end_gap / enough.end_value).max()) < 1e-5
     # Where few columns trap descent, it is at a minimum among them, and one more leads out.
     trapped = ds.end_value > best * (1 + 1e-6)
-    assert bool(trapped.isel(columns=0).any())
-    stuck = ds.where(trapped & (ds.end_gap > 1e-3 * ds.end_value))
-    assert float(stuck.end_curvature.min()) > -1e-4
-    assert float(stuck.end_escape.max()) < -1e-6
+    # Whether they do is up to the instances.
+    assert ds.attrs["seed"] or bool(trapped.isel(columns=0).any())
+    stuck = trapped & (ds.end_gap > 1e-3 * ds.end_value)
+    assert not bool((stuck & (ds.end_curvature <= -1e-4)).any())
+    assert not bool((stuck & (ds.end_escape >= -1e-6)).any())
 
     # Shares are counts of the values that are kept.
     counted, own = ("radius", "instance", "start"), ds.end_value.min("start")
