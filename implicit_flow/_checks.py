@@ -260,6 +260,29 @@ def seed(value: Any, name: str) -> None:
         refuse(name, "lie between 0 and 2^63 - 1", f"is {value}")
 
 
+def random_key(value: Any, name: str = "key") -> Any:
+    """Refuse what is not one random key of JAX.
+
+    Args:
+        value: anything.
+        name: of the argument.
+
+    Returns:
+        The key.
+
+    Raises:
+        ValueError: a number, several keys, or one of the old kind, an array of integers.
+    """
+    typed = jnp.issubdtype(getattr(value, "dtype", np.dtype(float)), jax.dtypes.prng_key)
+    if not typed or value.shape != ():
+        got = (
+            f"has dtype {value.dtype} and shape {value.shape}" if hasattr(value, "dtype") else None
+        )
+        cure = "Make one with `jax.random.key(seed)`; for many keys use `jax.vmap`."
+        refuse(name, "be one JAX random key", got or f"is {value!r}", cure)
+    return value
+
+
 def floating(kind: np.dtype, name: str) -> None:
     """Refuse a type that does not hold real numbers."""
     if not jnp.issubdtype(kind, jnp.floating):

@@ -93,7 +93,8 @@ def find_critical_points(
         The distinct points.
 
     Raises:
-        ValueError: starts of another shape, or a tolerance that is not positive.
+        ValueError: starts of another shape, a tolerance that is not positive, or a minimum that is
+            not finite.
 
     Example:
         >>> import jax, jax.numpy as jnp, implicit_flow as imf
@@ -110,6 +111,8 @@ def find_critical_points(
     _checks.shape(starts, "starts", ("s", *objective.shape))
     _checks.nonempty(starts, "starts", ("s",))
     _checks.positive(tolerance, "tolerance")
+    if minimum is not None:
+        _checks.finite(minimum, "minimum")
     _checks.at_least(num_steps, "num_steps", 1)
     with jax.numpy_dtype_promotion("standard"):
         found = jax.device_get(_search(objective, starts, tolerance, num_steps))

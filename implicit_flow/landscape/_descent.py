@@ -71,7 +71,7 @@ def gradient_descent(
         The end. It is what was reached: look at its gradient before calling it a critical point.
 
     Raises:
-        ValueError: noise without a key.
+        ValueError: noise without a key, or a key that is none.
 
     Example:
         >>> import jax.numpy as jnp, implicit_flow as imf
@@ -87,7 +87,7 @@ def gradient_descent(
     noisy = known is None or bool(known > 0)
     if noisy and key is None:
         _checks.refuse("key", "be given where there is noise", "is None", "`jax.random.key(0)`.")
-    key = jax.random.key(0) if key is None else key
+    key = jax.random.key(0) if key is None else _checks.random_key(key)
     dtype = start.dtype
     eps = jnp.finfo(dtype).eps
     noise, infimum = jnp.asarray(noise, dtype), jnp.asarray(infimum, dtype)

@@ -51,7 +51,7 @@ def gaussian_sensing(
         Gunasekar et al. (2017), Implicit regularization in matrix factorization.
     """
     _sizes(dim=dim, rank=rank, num_measurements=num_measurements)
-    measured, truth, noisy = jax.random.split(_key(key), 3)
+    measured, truth, noisy = jax.random.split(_checks.random_key(key), 3)
     G = normal(measured, (num_measurements, dim, dim))
     A = DenseMeasurement((G + jnp.swapaxes(G, 1, 2)) / 2)
     return _planted(A, _low_rank(truth, dim, rank), noisy, noise)
@@ -89,7 +89,7 @@ def matrix_completion(
             f"be at most the {most} entries on and above the diagonal",
             f"is {num_measurements}",
         )
-    measured, truth, noisy = jax.random.split(_key(key), 3)
+    measured, truth, noisy = jax.random.split(_checks.random_key(key), 3)
     rows, cols = (jnp.asarray(side) for side in np.triu_indices(dim))
     chosen = permutation(measured, most)[:num_measurements]
     A = EntryMeasurement(rows[chosen], cols[chosen], dim)
@@ -132,7 +132,7 @@ def rectangular_completion(
         _checks.refuse("rank", f"be at most min(p, q) = {min(p, q)}", f"is {rank}")
     if num_measurements > p * q:
         _checks.refuse("num_measurements", f"be at most p q = {p * q}", f"is {num_measurements}")
-    measured, left, right, noisy = jax.random.split(_key(key), 4)
+    measured, left, right, noisy = jax.random.split(_checks.random_key(key), 4)
     chosen = permutation(measured, p * q)[:num_measurements]
     A = rectangular_entries(chosen // q, chosen % q, (p, q))
     U = normal(left, (p, rank)) / jnp.sqrt(p)
@@ -166,7 +166,7 @@ def phase_retrieval(
         8
     """
     _sizes(dim=dim, num_measurements=num_measurements)
-    measured, truth, noisy = jax.random.split(_key(key), 3)
+    measured, truth, noisy = jax.random.split(_checks.random_key(key), 3)
     z = normal(truth, (dim, 1))
     A = RankOneMeasurement(normal(measured, (num_measurements, dim)))
     return _planted(A, z / jnp.linalg.norm(z), noisy, noise)
@@ -198,7 +198,7 @@ def commuting_sensing(
         4
     """
     _sizes(dim=dim, num_measurements=num_measurements)
-    rotated, spectral, truth, noisy = jax.random.split(_key(key), 4)
+    rotated, spectral, truth, noisy = jax.random.split(_checks.random_key(key), 4)
     basis = jnp.linalg.qr(normal(rotated, (dim, dim)))[0]
     spectra = normal(spectral, (num_measurements, dim))
     values = _half_zero(truth, dim)
@@ -229,7 +229,7 @@ def nonnegative_least_squares(
         4
     """
     _sizes(dim=dim, num_measurements=num_measurements)
-    measured, truth, noisy = jax.random.split(_key(key), 3)
+    measured, truth, noisy = jax.random.split(_checks.random_key(key), 3)
     A = DiagonalMeasurement(normal(measured, (num_measurements, dim)))
     return _planted(A, jnp.diag(jnp.sqrt(_half_zero(truth, dim))), noisy, noise)
 
@@ -254,7 +254,7 @@ def single_measurement(dim: int, *, key: RandomKey, noise: ArrayLike = 0.0) -> P
         1
     """
     _sizes(dim=dim)
-    measured, noisy = jax.random.split(_key(key), 2)
+    measured, noisy = jax.random.split(_checks.random_key(key), 2)
     G = normal(measured, (dim, dim))
     values, vectors = jnp.linalg.eigh((G + G.T) / 2)
     # A matrix without a positive eigenvalue measures no positive target: turn it around.
@@ -262,19 +262,6 @@ def single_measurement(dim: int, *, key: RandomKey, noise: ArrayLike = 0.0) -> P
     matrix = jnp.where(turned, -1.0, 1.0) * (G + G.T) / 2
     top = jnp.where(turned, vectors[:, 0], vectors[:, -1])
     return _planted(DenseMeasurement(matrix[None]), top[:, None], noisy, noise)
-
-
-def _key(key: RandomKey) -> RandomKey:
-    typed = jnp.issubdtype(getattr(key, "dtype", np.dtype(float)), jax.dtypes.prng_key)
-    if not typed or key.shape != ():
-        got = f"has dtype {key.dtype} and shape {key.shape}" if hasattr(key, "dtype") else None
-        _checks.refuse(
-            "key",
-            "be one JAX random key",
-            got or f"is {key!r}",
-            "Make one with `jax.random.key(seed)`; for many keys use `jax.vmap`.",
-        )
-    return key
 
 
 def _sizes(**sizes: int) -> None:

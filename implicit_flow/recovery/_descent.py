@@ -38,7 +38,7 @@ def gradient_descent(
         The end, with its misfit, which tells whether the targets were met.
 
     Raises:
-        ValueError: a start of another shape, or noise without a key.
+        ValueError: a start of another shape, noise without a key, or a key that is none.
 
     Example:
         >>> import jax, jax.numpy as jnp, implicit_flow as imf

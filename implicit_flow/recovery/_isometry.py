@@ -5,6 +5,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
 from .. import _checks
@@ -29,8 +30,9 @@ class Isometry(eqx.Module):
         X_smallest: shape (n, n), of rank r and Frobenius norm 1.
         X_largest: shape (n, n), of rank r and Frobenius norm 1.
         spread: how far the best constants of the single starts of the search lie apart, from the
-            worst to the best. Where it is small compared to `lower`, many starts ended alike, and
-            `lower` is likely, though not proved, to be $\delta_r$ itself.
+            worst to the best. It is no error bar of $\delta_r$: all starts may end at the same
+            local maximum, and `lower` be below $\delta_r$ by far more than a small `spread`.
+            Nothing but `upper` says how far.
     """
 
     lower: Scalar
@@ -81,7 +83,8 @@ def isometry(
         Both bounds, with their witnesses.
 
     Raises:
-        ValueError: a rank that is no integer from 1 to n, or counts below 1.
+        ValueError: a rank that is no integer from 1 to n, counts below 1, a scale that is not
+            positive, a measurement of zeros, or a key that is none.
 
     Example:
         >>> import jax, implicit_flow as imf
@@ -100,8 +103,15 @@ def isometry(
         _checks.refuse("rank", f"be at most dim = {measurement.dim}", f"is {rank}")
     _checks.at_least(num_starts, "num_starts", 1)
     _checks.at_least(num_steps, "num_steps", 1)
-    c = 1 / measurement.num_measurements if scale is None else scale
-    c = jnp.asarray(c, measurement.dtype)
+    _checks.random_key(key)
+    if scale is None:
+        scale = 1 / measurement.num_measurements
+    _checks.finite(scale, "scale")
+    _checks.positive(scale, "scale")
+    stack = _checks.concrete(measurement.as_stack())
+    if stack is not None and not np.any(stack):
+        _checks.refuse("measurement", "measure something", "is zero on all matrices")
+    c = jnp.asarray(scale, measurement.dtype)
     return _bracket(measurement, rank, key, c, num_starts, num_steps)
 
 

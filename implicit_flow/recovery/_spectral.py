@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from .. import _checks
 from .._compiled import compiled
 from .._random import normal
 from .._types import RandomKey, Residual, Scalar
@@ -59,7 +60,7 @@ def random_start(problem: Problem, rank: int, *, key: RandomKey) -> Float[Array,
         U0, shape (n, r).
 
     Raises:
-        ValueError: a rank that is no integer from 1 to n.
+        ValueError: a rank that is no integer from 1 to n, or a key that is none.
 
     Example:
         >>> import jax, jax.numpy as jnp, implicit_flow as imf
@@ -70,7 +71,7 @@ def random_start(problem: Problem, rank: int, *, key: RandomKey) -> Float[Array,
         True
     """
     check(problem, rank)
-    U = normal(key, (problem.dim, rank), problem.measurement.dtype)
+    U = normal(_checks.random_key(key), (problem.dim, rank), problem.measurement.dtype)
     size = jnp.linalg.norm(problem.measurement.apply_product(U, U))
     wanted = jnp.linalg.norm(problem.targets)
     return U * jnp.sqrt(wanted / jnp.where(size > 0, size, 1))

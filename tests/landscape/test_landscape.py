@@ -182,3 +182,5 @@ def test_refusals(key):
         PrincipalComponents(np.ones((2, 3)), 1)
     with pytest.raises(ValueError, match="`starts` must have shape"):
         find_critical_points(Sensing(problem, 1), jnp.ones((2, 4, 1)))
+    with pytest.raises(ValueError, match="`minimum` must be finite, but has nan"):
+        find_critical_points(Sensing(problem, 1), jnp.ones((2, 3, 1)), minimum=float("nan"))

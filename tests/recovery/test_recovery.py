@@ -4,6 +4,7 @@ import itertools
 
 import jax
 import jax.numpy as jnp
+import jaxtyping
 import numpy as np
 import pytest
 
@@ -184,3 +185,38 @@ def test_refusals(key):
     # While tests run the types are checked first.
     with pytest.raises((ValueError, TypeError), match="AbstractMeasurement"):
         isometry(problem, 1, key=key)
+
+
+@pytest.mark.parametrize("scale", [0.0, -1.0, np.nan, np.inf])
+def test_an_isometry_constant_needs_a_positive_scale(key, scale):
+    problem = gaussian_sensing(3, 1, 4, key=key)
+    with pytest.raises(ValueError, match=r"`scale` must be (positive|finite)"):
+        isometry(problem.measurement, 1, key=key, scale=scale)
+
+
+def test_an_isometry_constant_needs_a_measurement_of_something(key):
+    with pytest.raises(ValueError, match="`measurement` must measure something, but is zero"):
+        isometry(DenseMeasurement(np.zeros((2, 3, 3))), 1, key=key)
+
+
+@pytest.fixture
+def as_users_run_it():
+    """Without the annotations, which would refuse a seed first while the tests run."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
+
+
+@pytest.mark.usefixtures("as_users_run_it")
+def test_a_seed_is_no_key(key):
+    problem = gaussian_sensing(3, 1, 4, key=key)
+    start = random_start(problem, 1, key=key)
+    for draw in (
+        lambda wrong: gaussian_sensing(3, 1, 4, key=wrong),
+        lambda wrong: random_start(problem, 1, key=wrong),
+        lambda wrong: isometry(problem.measurement, 1, key=wrong),
+        lambda wrong: gradient_descent(problem, start, noise=0.1, key=wrong),
+    ):
+        said = r"`key` must be one JAX random key, but is 3\. Make one with `jax.random.key"
+        with pytest.raises(ValueError, match=said):
+            draw(3)
