@@ -51,14 +51,13 @@ def draw(ds: "xarray.Dataset") -> "Figure":
 
 
 def _success(axis: Any, places: Any, levels: "xarray.DataArray", ds: "xarray.Dataset") -> None:
-    number = len(ds.algorithm)
     for k, name in enumerate(ds.algorithm.values):
-        # Curves that coincide are drawn a little beside each other.
-        shift = 0.012 * (k - (number - 1) / 2)
+        # Curves that coincide are told apart by marks of different sizes, the largest behind.
         axis.plot(
             places,
-            levels.sel(algorithm=name) + shift,
+            levels.sel(algorithm=name),
             marker=_MARKS[k],
+            markersize=13 - 1.6 * k,
             color=COLORS[k],
             label=name,
         )
@@ -66,6 +65,16 @@ def _success(axis: Any, places: Any, levels: "xarray.DataArray", ds: "xarray.Dat
 
 
 def _isometry(axis: Any, ds: "xarray.Dataset", middle: int) -> None:
+    low, high = (ds[name].isel(rank=middle) for name in ("delta_lower", "delta_upper"))
+    # What is known of the constant itself: the search for the lower bound may have missed it.
+    axis.fill_between(
+        ds.ratio,
+        low.min("trial"),
+        high.max("trial"),
+        color=GRAY,
+        alpha=0.25,
+        label="where all of them lie",
+    )
     for name, color, label in (
         ("delta_upper", COLORS[0], "upper bound"),
         ("delta_lower", COLORS[1], "lower bound"),

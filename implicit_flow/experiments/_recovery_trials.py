@@ -10,6 +10,7 @@ from jaxtyping import Array, Float
 
 from .. import convex, simulate
 from .._compiled import compiled
+from .._results import RESULTS
 from ..measurements import DenseMeasurement
 from ..problems import Problem, gaussian_sensing, matrix_completion
 from ..recovery import alternating_minimization, gradient_descent, random_start, spectral_start
@@ -25,6 +26,9 @@ LOCAL = (
 METHODS = (CONVEX, *LOCAL, FLOW)
 # Relative error in the Frobenius norm below which a matrix counts as recovered.
 RECOVERED = 1e-3
+# Where the targets are met, and what is left of the slope at the start where a search that did not
+# meet them has come to rest.
+_MET, _AT_REST = 2e-6, 1e-5
 # Of each step; see `landscape.gradient_descent`.
 _NOISE = 0.05
 
@@ -124,11 +128,22 @@ def _local(
     def descend(start_and_noise: Any) -> Any:
         start, noise = start_and_noise
         found = gradient_descent(problem, start, num_steps=num_steps, noise=noise, key=key)
-        return found.X, found.misfit
+        return found.X
 
-    X, misfit = jax.lax.map(descend, (starts, noises))
-    last = alternating_minimization(problem, spectral)
-    return jnp.concatenate([X, last.X[None]]), jnp.append(misfit, last.misfit)
+    X = jax.lax.map(descend, (starts, noises))
+    X = jnp.concatenate([X, alternating_minimization(problem, spectral).X[None]])
+    begin = jnp.concatenate([starts, spectral[None]])
+
+    def steepness(X: Array) -> Array:
+        # Of (1/4) ||A(UU') - y||^2 at any U with UU' = X.
+        force = problem.measurement.adjoint(problem.residual(X))
+        return jnp.sqrt(jnp.clip(jnp.sum(force * (force @ X)), 0))
+
+    def is_cut_off(X: Array, U: Array) -> Array:
+        going = ~(steepness(X) <= _AT_REST * steepness(U @ U.T))
+        return going & ~(problem.misfit(X) <= _MET)
+
+    return X, jax.vmap(is_cut_off)(X, begin)
 
 
 @compiled
@@ -137,7 +152,7 @@ def _flow(stack: Array, targets: Array, log10_alpha: Array) -> tuple[Array, Arra
     # Most come to rest within 60 steps. Where the norm diverges, or a target is on the boundary of
     # the cone, the flow takes thousands, and recovers nothing either way.
     found = simulate(problem, log10_alpha=log10_alpha, rtol=1e-5, max_steps=150, throw=False)
-    return found.X, found.residual_norm
+    return found.X, found.result != RESULTS.successful
 
 
 def errors(
@@ -148,7 +163,7 @@ def errors(
     key: Any,
     num_steps: int,
     log10_alpha: float,
-) -> dict[str, float]:
+) -> tuple[dict[str, float], dict[str, bool]]:
     """Relative errors of every method on one instance.
 
     Args:
@@ -160,15 +175,19 @@ def errors(
         log10_alpha: of the flow.
 
     Returns:
-        Method -> ||X - X*|| / ||X*||; infinite where the convex problem has no solution.
+        Method -> ||X - X*|| / ||X*||, infinite where the convex problem has no solution; and method
+        -> whether it was cut off, so that nothing is known of where it goes.
     """
     stack, targets = jnp.asarray(planted.stack), jnp.asarray(planted.targets)
     found: dict[str, Any] = {}
+    cut = dict.fromkeys(methods, False)
     if set(methods) & set(LOCAL):
-        X, _ = _local(stack, targets, key, rank, jnp.asarray(num_steps))
+        X, unfinished = _local(stack, targets, key, rank, jnp.asarray(num_steps))
         found = dict(zip(LOCAL, np.asarray(X), strict=True))
+        cut |= {name: bool(one) for name, one in zip(LOCAL, unfinished, strict=True)}
     if FLOW in methods:
-        found[FLOW] = np.asarray(_flow(stack, targets, jnp.asarray(float(log10_alpha)))[0])
+        X, unfinished = _flow(stack, targets, jnp.asarray(float(log10_alpha)))
+        found[FLOW], cut[FLOW] = np.asarray(X), bool(unfinished)
     if CONVEX in methods:
         rows = slice(0, planted.num_rows)
         small = Problem(DenseMeasurement(stack[rows]), targets[rows])
@@ -176,7 +195,7 @@ def errors(
             found[CONVEX] = np.asarray(convex.min_nuclear_norm(small).X)
         except ValueError:
             # The solver failed, or the minimum is not attained: it recovered nothing.
-            found[CONVEX] = np.full_like(planted.truth, np.inf)
+            found[CONVEX], cut[CONVEX] = np.full_like(planted.truth, np.inf), True
     size = np.linalg.norm(planted.truth)
-    error = {name: np.linalg.norm(found[name] - planted.truth) / size for name in methods}
-    return {name: float(e) if np.isfinite(e) else np.inf for name, e in error.items()}
+    error = {name: float(np.linalg.norm(found[name] - planted.truth) / size) for name in methods}
+    return error, {name: cut[name] for name in methods}
