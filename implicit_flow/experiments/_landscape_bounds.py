@@ -45,10 +45,10 @@ def saddles(
 
     Returns:
         Name -> values over m and instance: bounds of delta_2r, the largest smallest eigenvalue at
-        saddles in units of sigma_r, and numbers of saddles, of spurious minima and of points that
-        second derivatives leave open.
+        saddles in units of sigma_r, and numbers of saddles, of spurious minima, of points that
+        second derivatives leave open and of global minima.
     """
-    rows = np.empty((len(counts), instances, 6))
+    rows = np.empty((len(counts), instances, 7))
 
     def fill(place: tuple[int, ...]) -> None:
         own = jax.random.fold_in(jax.random.fold_in(key, place[0]), place[1])
@@ -59,11 +59,12 @@ def saddles(
         )
         strict = found.min_eigenvalues[found.of_kind("strict saddle")]
         flattest = float(np.max(strict)) / SPECTRUM[-1] if len(strict) else np.nan
-        others = [len(found.of_kind(kind)) for kind in ("spurious minimum", "degenerate")]
+        kinds = ("spurious minimum", "degenerate", "global minimum")
+        others = [len(found.of_kind(kind)) for kind in kinds]
         rows[place] = [*_constant(problem, own), flattest, len(strict), *others]
 
     side_by_side(fill, np.ndindex(rows.shape[:2]))
-    names = ("lower", "upper", "flattest", "saddles", "spurious", "degenerate")
+    names = ("lower", "upper", "flattest", "saddles", "spurious", "degenerate", "global")
     return {name: rows[..., k] for k, name in enumerate(names)}
 
 
@@ -85,9 +86,10 @@ def perturbed(
 
     Returns:
         Name -> values over disturbance, level and instance: the largest distance of an end to X_r,
-        the bound, and how far the values of the ends lie apart, relative to that of X_r.
+        the bound, how far the values of the ends lie apart, relative to that of X_r, and the
+        largest norm of the gradient at an end.
     """
-    rows = np.empty((2, len(levels), instances, 3))
+    rows = np.empty((2, len(levels), instances, 4))
 
     def fill(place: tuple[int, ...]) -> None:
         kind, at, one = place
@@ -103,15 +105,16 @@ def perturbed(
             w = np.asarray(problem.measurement.apply(jnp.asarray(levels[at] * rest)))
         disturbed = Sensing(Problem(problem.measurement, targets + w), RANK)
         begin = starts_for(disturbed, starts, jax.random.fold_in(own, 1))
-        points, values = descend(disturbed, begin, jnp.asarray(num_steps))
+        points, values, slopes = descend(disturbed, begin, jnp.asarray(num_steps))
         ends = np.einsum("sij,skj->sik", *(np.asarray(points),) * 2)
         apart = float(np.max(np.linalg.norm(ends - low, axis=(1, 2))))
         bound = 2 * float(np.linalg.norm(w)) / np.sqrt(1 - _constant(problem, own)[1])
         spread = float(np.ptp(np.asarray(values))) / (0.25 * float(np.sum(w**2)))
-        rows[place] = [apart, bound, spread]
+        rows[place] = [apart, bound, spread, float(np.max(np.asarray(slopes)))]
 
     side_by_side(fill, np.ndindex(rows.shape[:3]))
-    return {name: rows[..., k] for k, name in enumerate(("distance", "bound", "spread"))}
+    names = ("distance", "bound", "spread", "slope")
+    return {name: rows[..., k] for k, name in enumerate(names)}
 
 
 @compiled

@@ -37,12 +37,16 @@ class Census(NamedTuple):
         counts: kind -> number of distinct critical points, over all instances.
         starts: random starts of gradient descent, over all instances.
         trapped: how many of them ended above the minimum.
+        unfinished: how many did not come to a gradient of zero.
+        unseen: instances of which no global minimum was found.
         flattest: the largest of the negative smallest eigenvalues at strict saddles.
     """
 
     counts: dict[str, int]
     starts: int
     trapped: int
+    unfinished: int
+    unseen: int
     flattest: float
 
 
@@ -183,8 +187,15 @@ NO_SPURIOUS = (
 )
 
 
+# The gradient at which descent ends, and one with which it has as good as ended: rounding may keep
+# it from the first.
+_TOLERANCE, AT_REST = 1e-9, 1e-6
+
+
 @compiled
-def descend(objective: AbstractObjective, starts: Array, num_steps: Array) -> tuple[Array, Array]:
+def descend(
+    objective: AbstractObjective, starts: Array, num_steps: Array
+) -> tuple[Array, Array, Array]:
     """Gradient descent from many starts.
 
     Args:
@@ -193,12 +204,13 @@ def descend(objective: AbstractObjective, starts: Array, num_steps: Array) -> tu
         num_steps: the largest number of tries.
 
     Returns:
-        The ends, and their values.
+        The ends, their values and the norms of the gradient there.
     """
 
-    def one(start: Array) -> tuple[Array, Array]:
-        end = gradient_descent(objective, start, num_steps=num_steps, gradient_tolerance=1e-9)
-        return end.point, end.value
+    def one(start: Array) -> tuple[Array, Array, Array]:
+        options = {"num_steps": num_steps, "gradient_tolerance": _TOLERANCE}
+        end = gradient_descent(objective, start, **options)
+        return end.point, end.value, end.gradient_norm
 
     # One after the other: a batch would take all lanes to the slowest.
     return jax.lax.map(one, starts)
@@ -242,13 +254,13 @@ def census(
     """
     make, least = MODELS[name]
     counts: dict[str, int] = {}
-    trapped, flattest, points = 0, -np.inf, []
+    trapped, unfinished, unseen, flattest, points = 0, 0, 0, -np.inf, []
     for one in range(instances):
         own = jax.random.fold_in(key, one)
         objective = make(own)
         starts = starts_for(objective, count, jax.random.fold_in(own, 1))
         heights = np.asarray(_heights(objective, starts))
-        ends, values = descend(objective, starts, jnp.asarray(num_steps))
+        ends, values, slopes = descend(objective, starts, jnp.asarray(num_steps))
         # Where the least value is not known it is the lowest that any start reached.
         minimum = float(np.min(values)) if least is None else least
         # Where descent ended is looked at too: what traps it is then named.
@@ -258,10 +270,13 @@ def census(
             both[0] = 0.0
         found = find_critical_points(objective, jnp.asarray(both), minimum=minimum)
         level = 1e-4 * float(np.median(np.abs(heights)))
+        # What is not a number is neither above the minimum nor at rest.
         trapped += int(np.sum(np.asarray(values) > minimum + level))
+        unfinished += int(np.sum(~(np.asarray(slopes) <= AT_REST)))
+        unseen += "global minimum" not in found.kinds
         for kind in found.kinds:
             counts[kind] = counts.get(kind, 0) + 1
         saddles = found.min_eigenvalues[found.of_kind("strict saddle")]
         flattest = max([flattest, *map(float, saddles)])
         points.append(found)
-    return Census(counts, instances * count, trapped, flattest), points
+    return Census(counts, instances * count, trapped, unfinished, unseen, flattest), points

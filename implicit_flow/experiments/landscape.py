@@ -8,10 +8,10 @@ import numpy as np
 
 from .. import _checks
 from .._side_by_side import side_by_side
-from ._finish import finish
+from ._finish import conclude, finish
 from ._landscape_bounds import iterations, perturbed, saddles
 from ._landscape_family import sweep_of_d, threshold
-from ._landscape_models import MODELS, NO_SPURIOUS, Census, census
+from ._landscape_models import AT_REST, MODELS, NO_SPURIOUS, Census, census
 from ._landscape_picture import draw
 from ._sizes import sizes
 
@@ -149,6 +149,8 @@ def run(
                 np.array([[one.counts.get(kind, 0) for kind in KINDS] for one in found]),
             ),
             "trapped": ("model", np.array([one.trapped / one.starts for one in found])),
+            "unfinished": ("model", np.array([one.unfinished for one in found])),
+            "unseen": ("model", np.array([one.unseen for one in found])),
             "flattest_saddle": ("model", np.array([one.flattest for one in found])),
             **{f"saddle_{k}": (("m", "instance"), v) for k, v in curved.items()},
             **{f"moved_{k}": (("disturbance", "level", "instance"), v) for k, v in moved.items()},
@@ -225,15 +227,17 @@ def exponents(ds: "xarray.Dataset") -> dict[str, tuple[float, float]]:
 
 
 def _outcome(ds: "xarray.Dataset") -> dict[str, str]:
-    sure = [str(name) for name in ds.model.values if name in NO_SPURIOUS]
-    spurious = int(ds.points.sel(model=sure, kind="spurious minimum").sum())
+    names = [str(name) for name in ds.model.values if name in NO_SPURIOUS]
+    sure = ds.sel(model=names)
+    spurious = int(sure.points.sel(kind="spurious minimum").sum())
     # Theorems on delta_2r: 1/5 for spurious minima, 1/10 for the curvature at saddles.
     proved = ds.saddle_upper < 0.2
     spurious += int(ds.saddle_spurious.where(proved).sum())
     close = ds.saddle_upper <= 0.1
     flattest = float(ds.saddle_flattest.where(close).max())
-    # The distance is reached by descent to a gradient of 1e-9: far below any of the bounds.
-    beyond = int((ds.moved_distance > ds.moved_bound * (1 + 1e-6)).sum())
+    # At rest descent is far nearer to the minimum than any of the bounds.
+    rest = ds.moved_slope <= AT_REST
+    beyond = int(((ds.moved_distance > ds.moved_bound * (1 + 1e-6)) & rest).sum())
     safe = ds.delta < 0.5
     below = float(ds.family_trapped.where(safe).max())
     above = float(ds.family_trapped.where(ds.delta >= 0.6).min())
@@ -252,10 +256,19 @@ def _outcome(ds: "xarray.Dataset") -> dict[str, str]:
     failed = [name for name, bad in wrong.items() if bad]
     if any(slow):
         failed.append("steps that grow faster")
-    missing = not np.isfinite([flattest, below, above, *growth["dim"], *growth["condition"]]).all()
-    outcome = "fails" if failed else "undecided" if missing else "holds"
+    # A search that misses the minimum, or descent that is stuck where the search sees no trap, has
+    # not seen what is there.
+    lost = {
+        "models without spurious minima": not names,
+        "descents": bool(sure.unfinished.any() or not rest.all()),
+        "global minima": bool(sure.unseen.any() | (ds.saddle_global.where(proved) < 1).any()),
+        "what traps descent": spurious == 0 and bool(sure.trapped.any()),
+    }
+    unknown = [name for name, bad in lost.items() if bad]
+    outcome = "fails" if failed else "undecided" if unknown else "holds"
     text = (
-        f"{spurious} spurious minima where theory excludes them; flattest saddle "
+        f"{spurious} spurious minima where theory excludes them (of the census: "
+        f"{', '.join(names) or 'no model'}); flattest saddle "
         f"{flattest:.3f} sigma_r on {int(close.sum())} instances with delta_2r <= 1/10 (bound "
         f"-0.2); {beyond} of {ds.moved_bound.size} disturbed instances beyond their bound; "
         f"threshold of the family {ds.attrs['threshold']:.9f}, trapped at most {below:.1%} below "
@@ -263,7 +276,12 @@ def _outcome(ds: "xarray.Dataset") -> dict[str, str]:
         f"kappa^{growth['condition'][0]:.2f} (std. errors {growth['dim'][1]:.2f}, "
         f"{growth['condition'][1]:.2f})." + (f" Failed: {', '.join(failed)}." if failed else "")
     )
-    return {"outcome": outcome, "outcome_text": text}
+    if unknown:
+        text += f" Not finished, or not seen: {', '.join(unknown)}."
+    rates = {f"steps over {name}": values for name, values in growth.items()}
+    rates |= {"family_trapped on both sides of 1/2": [below, above], "flattest saddle": flattest}
+    columns = ["moved_distance", "moved_bound", "moved_slope", "saddle_upper", "saddle_spurious"]
+    return conclude(outcome, text, {**ds[columns], "trapped": sure.trapped, **rates})
 
 
 def table(ds: "xarray.Dataset") -> "xarray.Dataset":

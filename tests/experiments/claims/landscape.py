@@ -2,9 +2,36 @@
 
 import numpy as np
 
+from implicit_flow.experiments import landscape
+from implicit_flow.experiments._landscape_models import NO_SPURIOUS
+
+
+def check_outcome(ds):
+    """Descents that were cut off, and a search that finds nothing, decide nothing."""
+    judged = lambda **other: landscape._outcome(ds.assign(other))["outcome"]
+    assert judged() == "holds"
+    far = {"moved_distance": ds.moved_bound + 1}
+    assert judged(**far) == "fails"
+    assert judged(**far, moved_slope=ds.moved_slope + 1) == "undecided"
+    assert judged(**far, moved_slope=np.nan * ds.moved_slope) == "undecided"
+    # A census of nothing, with every start trapped.
+    nothing = {"points": 0 * ds.points, "trapped": 0 * ds.trapped + 1}
+    assert judged(**nothing) == "undecided"
+    assert judged(trapped=0 * ds.trapped + 1) == "undecided"
+    assert judged(unseen=ds.unseen + 1) == "undecided"
+    assert judged(unfinished=ds.unfinished + 1) == "undecided"
+    assert judged(saddle_global=0 * ds.saddle_global) == "undecided"
+    # What is found is found, be others cut off.
+    some = ds.points + (ds.kind == "spurious minimum")
+    assert judged(points=some, unfinished=ds.unfinished + 1) == "fails"
+    # No model of those for which it is claimed.
+    others = ds.isel(model=[name not in NO_SPURIOUS for name in ds.model.values])
+    assert landscape._outcome(others)["outcome"] == "undecided"
+
 
 def check(ds):
     assert ds.attrs["outcome"] == "holds"
+    check_outcome(ds)
     family(ds)
     census(ds)
     curvature(ds)
