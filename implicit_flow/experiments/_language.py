@@ -159,7 +159,7 @@ def shortest(programs: list[Programs], examples: np.ndarray, labels: np.ndarray)
         The program; of equals, the first.
     """
     total = int(examples.sum())
-    # A code for mistakes: how many, then which.
+    # A code for mistakes: how many, then which. It is cheap to say that most are wrong, too.
     price = np.array([math.log2((total + 1) * math.comb(total, k)) for k in range(total + 1)])
     best: Found | None = None
     for entry in programs:
@@ -169,9 +169,10 @@ def shortest(programs: list[Programs], examples: np.ndarray, labels: np.ndarray)
             # Inputs that are there at least so many times count once more.
             there = np.packbits(examples >= times)
             mistakes += np.bitwise_count(wrong & there).sum(axis=1, dtype=int)
-        index = int(np.argmin(mistakes))
+        fits = bool(np.any(mistakes == 0))
+        index = int(np.argmin(mistakes if fits else price[mistakes]))
         bits = num_bits(entry.length) + float(price[mistakes[index]])
-        if mistakes[index] == 0 or best is None or bits < best.bits:
+        if fits or best is None or bits < best.bits:
             outputs = np.unpackbits(entry.outputs[index]).astype(bool)
             best = Found(entry.length, index, int(mistakes[index]), bits, outputs)
         if best.mistakes == 0:

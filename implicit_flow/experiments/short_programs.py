@@ -10,7 +10,7 @@ from .. import _checks
 from ..plotting._style import COLORS, GRAY, figure
 from ._all_functions import LEARNERS, NUM_INPUTS, SEEN, bits_of, mistakes_on_unseen
 from ._bit_networks import trained_outputs
-from ._finish import finish
+from ._finish import conclude, finish
 from ._language import all_programs, num_bits, num_programs, shortest, spelled
 from ._sizes import sizes
 
@@ -69,6 +69,8 @@ SETTINGS: dict[str, dict[str, Any]] = {
     },
 }
 _DELTA = 0.05
+# Instructions of the shortest program for parity.
+_PARITY = 3
 
 
 def run(
@@ -233,8 +235,11 @@ def _outcome(ds: "xarray.Dataset") -> dict[str, str]:
         f"{int(ds.table_mistakes[0, 0])} mistakes on {ds.attrs['unseen'] * 256} unseen inputs"
         f"{'' if exact else ': NOT so'}."
     )
+    short = len(cost) - 1 < _PARITY
     if not exact or broken > _DELTA * tried + 2 * np.sqrt(_DELTA * tried):
         outcome = "fails"
+    elif short:
+        outcome, text = "undecided", f"{text} Parity takes {_PARITY} instructions: not tried."
     elif all(apart.values()):
         outcome = "holds"
     else:
@@ -244,7 +249,8 @@ def _outcome(ds: "xarray.Dataset") -> dict[str, str]:
             if sign * (mean[name, "network"] - mean[name, "program"]) < 0
         ]
         outcome = "fails" if wrong_way and ds.attrs["num_inputs"] >= 7 else "undecided"
-    return {"outcome": outcome, "outcome_text": text}
+    numbers = {**ds[["error_of_program", "error_of_network"]]}
+    return conclude(outcome, text, numbers | {"bound": ds.bound.values[fitted.values]})
 
 
 def table(ds: "xarray.Dataset") -> "xarray.Dataset":

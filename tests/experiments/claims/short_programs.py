@@ -5,6 +5,8 @@ import math
 
 import numpy as np
 
+from implicit_flow.experiments import short_programs
+
 
 WORDS = ("XOR", "AND", "OR", "NOT", "SHIFT", "SWAP", "ADD", "REPEAT")
 
@@ -40,7 +42,21 @@ def program_of(number, length):
     return [WORDS[number // 8**k % 8] for k in reversed(range(length))]
 
 
+def check_outcome(ds):
+    """A search that ends before parity does not count against it."""
+    outcome = lambda ds: short_programs._outcome(ds)["outcome"]
+    # As if programs had failed where only longer ones do not.
+    parity = ds.function == "parity"
+    worse = {"error_of_program": ds.error_of_program.where(~parity, 0.5)}
+    worse |= {"error_of_network": ds.error_of_network.where(~parity, 0.0)}
+    late = ds.assign(worse | {"mistakes": ds.mistakes + parity})
+    late.attrs["num_inputs"] = 7
+    assert outcome(late) == "fails"
+    assert outcome(late.isel(instructions=slice(3))) == "undecided"
+
+
 def check(ds):
+    check_outcome(ds)
     d, points = ds.attrs["num_inputs"], range(2 ** ds.attrs["num_inputs"])
     last = ds.isel(m=-1, sample=0)
     for name in ds.function.values:
