@@ -11,7 +11,7 @@ from ..problems import Problem
 from ._closed_form import RTOL, SLOPE, along, compared, dataset, leading_excess
 from ._double import require_float64
 from ._engine import engine as named_engine
-from ._finish import finish
+from ._finish import conclude, finish
 from ._ladder import checked
 from ._sizes import sizes
 
@@ -201,7 +201,10 @@ def _outcome(ds: "xarray.Dataset") -> dict[str, str]:
         f"{float(slope.max()):.1g}. Nuclear norm at alpha = 1e{float(last.log10_alpha):g}: at most "
         f"{float(last.excess.max()):.2g} above the least one."
     )
-    return {"outcome": outcome, "outcome_text": text}
+    # Exponents are taken where two rungs show the excess: those of its leading term know where.
+    shown = ds.exponent_of_leading.notnull().values
+    numbers = {**ds[["error_estimate", "distance_to_closed_form", "path_error"]]}
+    return conclude(outcome, text, numbers | {"exponent": ds.exponent.values[shown]})
 
 
 def table(ds: "xarray.Dataset") -> "xarray.Dataset":

@@ -17,7 +17,7 @@ from ._conjecture_picture import draw
 from ._conjecture_studies import recovery, starts, step_sizes
 from ._double import require_float64
 from ._engine import engine as named_engine
-from ._finish import finish
+from ._finish import conclude, finish
 from ._ladder import checked
 from ._sizes import sizes
 
@@ -251,7 +251,8 @@ def _outcome(ds: "xarray.Dataset") -> dict[str, str]:
         for name in ds.known.values
     ]
     text = f"Counterexamples: {'; '.join(shown)}. Limits: {'; '.join(words)}."
-    return {"outcome": outcome, "outcome_text": text}
+    numbers = ds[["excess", "known_excess", "known_excess_at_least"]]
+    return conclude(outcome, text, numbers)
 
 
 def table(ds: "xarray.Dataset") -> "xarray.Dataset":

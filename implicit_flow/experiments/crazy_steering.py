@@ -8,7 +8,7 @@ import numpy as np
 from scipy.optimize import minimize
 
 from .. import _checks
-from ._finish import finish
+from ._finish import conclude, finish
 from ._lie_algebra import lie_algebra_dimension
 from ._sizes import sizes
 from ._steering_search import Case, follow, is_generic, search
@@ -235,7 +235,7 @@ def _outcome(ds: "xarray.Dataset") -> dict[str, str]:
         f"{each}; the singular target is that of the smallest n. With a commuting pair, dimension "
         f"{int(lie[commuting].max())}: {stuck}."
     )
-    return {"outcome": outcome, "outcome_text": text}
+    return conclude(outcome, text, ds[["distance", "bound"]])
 
 
 def table(ds: "xarray.Dataset") -> "xarray.Dataset":

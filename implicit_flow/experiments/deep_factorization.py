@@ -14,7 +14,7 @@ from .._compiled import compiled
 from .._simulate import simulate
 from ..flows import DeepFlow
 from ..problems import Problem, gaussian_sensing
-from ._finish import finish
+from ._finish import conclude, finish
 from ._ladder import escape_time
 from ._singular_value_flow import balancedness, singular_values
 from ._sizes import sizes
@@ -254,7 +254,8 @@ def _outcome(ds: "xarray.Dataset") -> dict[str, str]:
         f"{listed(error, '.3f')}, below in {counted(tails[1])}; largest misfit "
         f"{float(ds.misfit.max()):.0e}."
     )
-    return {"outcome": outcome, "outcome_text": text}
+    names = ["singular_values", "exact", "balance_moved", "effective_rank", "recovery_error"]
+    return conclude(outcome, text, ds[[*names, "error_estimate", "misfit"]])
 
 
 def _with_room(ds: "xarray.Dataset") -> list[tuple[np.ndarray, np.ndarray]]:

@@ -10,7 +10,7 @@ from ..networks import path_norm
 from . import _gates, _lines, _margins
 from ._capacity import fitted_share
 from ._expressivity_figure import draw
-from ._finish import finish
+from ._finish import conclude, finish
 from ._sizes import sizes
 
 
@@ -317,7 +317,8 @@ def _outcome(ds: "xarray.Dataset") -> dict[str, str]:
     )
     exact = tables and sides and convex and written
     outcome = "fails" if not exact or not shrinks else "holds" if fits and misses else "undecided"
-    return {"outcome": outcome, "outcome_text": text}
+    names = ["share_not_convex", "margin_at_least", "margin_at_most", "fitted", "remembered_error"]
+    return conclude(outcome, text, ds[names])
 
 
 def table(ds: "xarray.Dataset") -> "xarray.Dataset":

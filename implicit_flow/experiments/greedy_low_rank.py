@@ -11,7 +11,7 @@ from .._side_by_side import side_by_side
 from ..landscape import greedy_low_rank
 from ..problems import gaussian_sensing
 from ._engine import engine as named_engine
-from ._finish import finish
+from ._finish import conclude, finish
 from ._saddle_visits import DEEP_LEVEL, LEVEL, deep_products, diagonal_networks, factor_flows
 from ._sizes import sizes
 
@@ -235,7 +235,8 @@ def _outcome(ds: "xarray.Dataset") -> dict[str, str]:
         text += " Not every flow came to the end of its time."
     if not near:
         text += " A saddle is not near yet: this takes smaller alphas, or another seed."
-    return {"outcome": outcome, "outcome_text": text}
+    numbers = {"times over their laws": everything, "distance of saddles": np.concatenate(visits)}
+    return conclude(outcome, text, numbers | {"asymmetry": ds.deep_asymmetry})
 
 
 def table(ds: "xarray.Dataset") -> "xarray.Dataset":

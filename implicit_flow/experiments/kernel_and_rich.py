@@ -18,7 +18,7 @@ from ..flows import SignedHadamardFlow
 from ..measurements import DiagonalMeasurement
 from ..problems import Problem
 from ._double import require_float64
-from ._finish import finish
+from ._finish import conclude, finish
 from ._sizes import sizes
 
 
@@ -281,10 +281,13 @@ def _outcome(ds: "xarray.Dataset") -> dict[str, str]:
         + ", ".join(_exponent(d, g) for d, g in exponents.items())
         + "."
     )
+    # Of the flows, those that are missing are counted below.
+    numbers = {**ds[["l1_excess", "l2_excess"]]}
+    numbers["flow_error_estimate"] = ds.flow_error_estimate.values[solved.values]
     unseen = any(math.isnan(g) for d, g in exponents.items() if d > 2)
     most = int(solved.sum()) >= 0.75 * ds.attrs["num_flows"] > 0
     if not most or ds.log10_alpha[0] < 2 or ds.log10_alpha[-1] > -4 or unseen:
-        return {"outcome": "undecided", "outcome_text": text}
+        return conclude("undecided", text, numbers)
     # Exponents are read off where the excess is small, which takes a few powers of ten.
     deep = all(0.8 < g < 1.2 for d, g in exponents.items() if d > 2)
     rest = within and kernel < 1e-3 and falls and order and float(rich.max()) < 0.2
@@ -292,7 +295,7 @@ def _outcome(ds: "xarray.Dataset") -> dict[str, str]:
     late = slope(ds, below=1e-3)
     wrong = any(not 0.8 < late[d] < 1.2 for d in late if d > 2 and math.isfinite(late[d]))
     outcome = "holds" if rest and deep else "fails" if not rest or wrong else "undecided"
-    return {"outcome": outcome, "outcome_text": text}
+    return conclude(outcome, text, numbers)
 
 
 def plot(ds: "xarray.Dataset") -> "Figure":

@@ -16,7 +16,7 @@ from ..flows.potentials import Quadratic
 from ..measurements import DenseMeasurement, DiagonalMeasurement
 from ..problems import Problem
 from ._double import require_float64
-from ._finish import finish
+from ._finish import conclude, finish
 from ._sizes import sizes
 from ._steepest import smoothness, steepest_descent
 
@@ -326,7 +326,10 @@ def _outcome(ds: "xarray.Dataset") -> dict[str, str]:
         outcome = "holds"
     else:
         outcome = "fails"
-    return {"outcome": outcome, "outcome_text": text}
+    numbers = {**ds[["misfit", "matrix_misfit", "matrix_distance"]]}
+    return conclude(
+        outcome, text, numbers | {"distance": spanning.distance, "outside": leaving.outside}
+    )
 
 
 def plot(ds: "xarray.Dataset") -> "Figure":

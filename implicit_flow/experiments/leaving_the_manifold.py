@@ -17,7 +17,7 @@ from ..flows import FactorFlow
 from ..linalg import taylor_expm
 from ..problems import Problem, commuting_sensing
 from ._descent_lanes import Lane, descended, steps_for
-from ._finish import finish
+from ._finish import conclude, finish
 from ._manifold_distance import first_order, log_distance, relative_distance
 from ._manifold_problems import scaled, trace_measured
 from ._sizes import sizes
@@ -290,7 +290,9 @@ def _outcome(ds: "xarray.Dataset") -> dict[str, str]:
         f"(they are equivariant), by {float(ds.factorization_dependence_of_adam[-1]):.1e} under "
         f"Adam with its smallest step. Largest misfit {misfit:.0e}."
     )
-    return {"outcome": outcome, "outcome_text": text}
+    names = ["log_distance", "predicted", "shift", "shift_of_alpha", "log_distance_by_update"]
+    names += ["rounding_of_log_distance", "trace_excess_of_alpha", "misfit"]
+    return conclude(outcome, text, ds[names])
 
 
 def table(ds: "xarray.Dataset") -> "xarray.Dataset":

@@ -11,7 +11,7 @@ import optax
 
 from ..networks import MLP, ImageTask, train
 from ..plotting._style import COLORS, GRAY, figure
-from ._finish import finish
+from ._finish import conclude, finish
 from ._images import images
 from ._sizes import sizes
 
@@ -131,7 +131,7 @@ def _outcome(ds: "xarray.Dataset") -> dict[str, str]:
         f"{float(inside.l2_norm.mean('seed')[0]):.3g} -> "
         f"{float(inside.l2_norm.mean('seed')[-1]):.3g}."
     )
-    return {"outcome": outcome, "outcome_text": text}
+    return conclude(outcome, text, ds[["train_error", "test_error"]])
 
 
 def plot(ds: "xarray.Dataset") -> "Figure":

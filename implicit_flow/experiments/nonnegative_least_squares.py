@@ -18,7 +18,7 @@ from ..measurements import DiagonalMeasurement
 from ..problems import Problem
 from ._closed_form import RTOL, SLOPE, along, dataset, follow, leading_excess
 from ._double import require_float64
-from ._finish import finish
+from ._finish import conclude, finish
 from ._ladder import checked
 from ._sizes import sizes
 
@@ -274,7 +274,12 @@ def _outcome(ds: "xarray.Dataset") -> dict[str, str]:
         f"{missed:.1g} above the least misfit.{deep}"
     )
     outcome = "undecided" if undecided else "holds" if right else "fails"
-    return {"outcome": outcome, "outcome_text": text}
+    shown = ds.exponent_of_leading.notnull().values
+    names = ["error_estimate", "distance_to_closed_form", "path_error"]
+    names += ["misfit_distance", "misfit_least"]
+    if "depth" in ds.dims:
+        names += ["deep_error_estimate", "deep_distance_to_closed_form", "deep_exponent"]
+    return conclude(outcome, text, {**ds[names], "exponent": ds.exponent.values[shown]})
 
 
 def table(ds: "xarray.Dataset") -> "xarray.Dataset":

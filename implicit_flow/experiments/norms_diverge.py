@@ -16,7 +16,7 @@ from ..convex import certify
 from ..measurements import EntryMeasurement
 from ..problems import Problem
 from ._double import require_float64
-from ._finish import finish
+from ._finish import conclude, finish
 from ._sizes import sizes
 
 
@@ -206,7 +206,7 @@ def _outcome(ds: "xarray.Dataset") -> dict[str, str]:
         f"{float(late.naive_loss.max()):.1g}"
         f"{f'; {lost} alphas not in {_PATIENCE:,} steps' if lost else ''}."
     )
-    return {"outcome": outcome, "outcome_text": text}
+    return conclude(outcome, text, {**ds[[*norms, "loss", "law", "error_estimate", "log10_det"]]})
 
 
 def table(ds: "xarray.Dataset") -> "xarray.Dataset":

@@ -10,7 +10,7 @@ import numpy as np
 from .._random import normal
 from ..networks import MLP, path_norm
 from ..plotting._style import COLORS, figure
-from ._finish import finish
+from ._finish import conclude, finish
 from ._sizes import sizes
 
 
@@ -113,7 +113,9 @@ def _outcome(ds: "xarray.Dataset") -> dict[str, str]:
         f"changes: path-norm {changes['path_norm_1']:.1g} (p = 1) and "
         f"{changes['path_norm_2']:.1g} (p = 2), outputs {output:.1g}; {rounding:.1g} is rounding."
     )
-    return {"outcome": outcome, "outcome_text": text}
+    # An infinite change of the outputs is one; what is missing is what is not a number.
+    numbers = {"change_of_outputs": np.nan_to_num(ds.change_of_outputs, nan=np.nan, posinf=1.0)}
+    return conclude(outcome, text, numbers | {**ds[["path_norm_1", "path_norm_2", "l2_norm"]]})
 
 
 def plot(ds: "xarray.Dataset") -> "Figure":

@@ -13,7 +13,7 @@ import optax
 from .. import _checks
 from ..networks import MLP, ImageTask, Trained, path_sgd, rescale, train
 from ..plotting._style import COLORS, figure
-from ._finish import finish
+from ._finish import conclude, finish
 from ._images import images
 from ._sizes import sizes
 from ._step_size import choose_step_size
@@ -213,7 +213,7 @@ def _outcome(ds: "xarray.Dataset", *, single: bool) -> dict[str, str]:
     text = "Largest relative distance of the two training curves (cross-entropy): " + ", ".join(
         f"{name} {gap:.2g}" for name, gap in gaps.items()
     )
-    return {"outcome": outcome, "outcome_text": f"{text}; tolerance {tolerance:g}."}
+    return conclude(outcome, f"{text}; tolerance {tolerance:g}.", {"train_loss": losses})
 
 
 def plot(ds: "xarray.Dataset") -> "Figure":

@@ -26,7 +26,7 @@ from ..networks import (
 )
 from ..plotting._style import COLORS, GRAY, figure
 from ._data_folder import check_folder
-from ._finish import finish
+from ._finish import conclude, finish
 from ._sizes import sizes
 from ._step_size import StepSize, choose_step_size
 
@@ -265,7 +265,7 @@ def _outcome(ds: "xarray.Dataset") -> dict[str, str]:
         text_ += f"; Path-SGD bridges {100 * gain / gap:.0f}% of the gap to the LSTM"
     elif finite:
         text_ += "; the LSTM, trained by SGD too, is no better: there is no gap to bridge"
-    return {"outcome": outcome, "outcome_text": text_ + "."}
+    return conclude(outcome, text_ + ".", {"test_loss at the end": final})
 
 
 def table(ds: "xarray.Dataset") -> "xarray.Dataset":

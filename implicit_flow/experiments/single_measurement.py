@@ -11,7 +11,7 @@ from ..problems import Problem
 from ._closed_form import RTOL, SLOPE, along, dataset, leading_excess
 from ._double import require_float64
 from ._engine import engine as named_engine
-from ._finish import finish
+from ._finish import conclude, finish
 from ._ladder import checked
 from ._sizes import sizes
 
@@ -162,10 +162,12 @@ def _outcome(ds: "xarray.Dataset") -> dict[str, str]:
     known = float(ds.error_estimate.max())
     off = float((ds.distance_to_closed_form - ds.error_estimate).max())
     path = float(np.max(ds.path_error.values))
-    slope = max(
-        float(abs(ds.exponent - ds.exponent_of_leading).max()),
-        float(abs(ds.exponent_of_distance - ds.theory_of_distance).max()),
+    slopes = (
+        abs(ds.exponent - ds.exponent_of_leading),
+        abs(ds.exponent_of_distance - ds.theory_of_distance),
     )
+    # Not a number where one of them is seen nowhere.
+    slope = float(np.max([slope.max() for slope in slopes]))
     last = ds.isel(log10_alpha=-1)
     slow = float(last.excess.max())
     if known > 1e-4 or not np.isfinite(slope):
@@ -179,7 +181,11 @@ def _outcome(ds: "xarray.Dataset") -> dict[str, str]:
         f"the leading term C alpha^g. At alpha = 1e{float(last.log10_alpha):g} the nuclear norm is "
         f"still {slow:.2g} above the least one where l2 / l1 = 0.98."
     )
-    return {"outcome": outcome, "outcome_text": text}
+    # Exponents are taken where two rungs show them: of the excess its leading term knows where.
+    shown = ds.exponent_of_leading.notnull().values
+    names = ["error_estimate", "distance_to_closed_form", "path_error", "theory_of_distance"]
+    numbers = {"exponent": ds.exponent.values[shown], "slopes": slope}
+    return conclude(outcome, text, {**ds[names], **numbers})
 
 
 def table(ds: "xarray.Dataset") -> "xarray.Dataset":

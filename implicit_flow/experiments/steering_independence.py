@@ -19,7 +19,7 @@ from ..measurements import DenseMeasurement
 from ..problems import Problem
 from ._double import require_float64
 from ._engine import engine as named_engine
-from ._finish import finish
+from ._finish import conclude, finish
 from ._ladder import checked, escape_time
 from ._sizes import sizes
 from ._steerings import STEERINGS, Steered
@@ -279,7 +279,8 @@ def _outcome(ds: "xarray.Dataset") -> dict[str, str]:
         f"{float(most.sel(log10_alpha=last).min()):.2g} and more; by {float(ds.angle[1]):g}: "
         f"{float(general.isel(angle=0).min()):.1g} and more."
     )
-    return {"outcome": outcome, "outcome_text": text}
+    names = ["nuclear_norm", "error_estimate", "spread", "distance_to_squared"]
+    return conclude(outcome, text, ds[[*names, "distance_to_closed_form"]])
 
 
 def table(ds: "xarray.Dataset") -> "xarray.Dataset":

@@ -11,7 +11,7 @@ from .._compiled import compiled
 from .._simulate import simulate
 from ..measurements import DenseMeasurement
 from ..problems import Problem
-from ._finish import finish
+from ._finish import conclude, finish
 from ._ordered_products import along_residuals, product_errors, simulated_errors
 from ._sizes import sizes
 
@@ -190,12 +190,15 @@ def orders(ds: "xarray.Dataset", name: str) -> np.ndarray:
         name: of the errors, over speed and factors.
 
     Returns:
-        One for each speed.
+        One for each speed; nan where fewer than two errors are above rounding.
     """
     found = []
     for errors in ds[name].values:
         # Rounding of a product of thousands of factors: 1e-11 is well above it.
         use = np.flatnonzero(errors > 1e-11)[-2:]
+        if len(use) < 2:
+            found.append(np.nan)
+            continue
         found.append(np.log2(errors[use[0]] / errors[use[1]]) / (use[1] - use[0]))
     return np.array(found)
 
@@ -225,6 +228,7 @@ def _outcome(ds: "xarray.Dataset") -> dict[str, str]:
     unordered = float(ds.unordered_error[:, -1].min())
     commuting, other = (ds.sel(problem=name) for name in _PROBLEMS)
     area = (other.flow_second_term / other.flow_first_term).values
+    level = float(commuting.flow_second_term.max())
     variation = other.flow_variation.values / 5.0
     grows = float(variation[-1] / variation[-2] - 1)
     along = _order_along(other)
@@ -234,7 +238,7 @@ def _outcome(ds: "xarray.Dataset") -> dict[str, str]:
         bool(np.all(np.abs(second - 2) < 0.1) and np.all(np.abs(fourth - 4) < 0.2))
         and float(ds.steered_error.max()) < 1e-7
         and unordered > 1e-2
-        and float(commuting.flow_second_term.max()) < 1e-9
+        and level < 1e-9
         and float(area[-1]) > 1e-3
         and abs(along - 2) < 0.3
         and abs(grows) < 0.02
@@ -249,13 +253,16 @@ def _outcome(ds: "xarray.Dataset") -> dict[str, str]:
         f"{', '.join(f'{x:.2f}' for x in fourth)} (Magnus) for speeds {_SPEEDS}; without order the "
         f"error stays {unordered:.2f}; simulator {float(ds.steered_error.max()):.0e}. Residual "
         f"steering, counterexample: order {along:.2f}; second over first term {area[-1]:.3f} at "
-        f"alpha = 1e{float(ds.log10_alpha[-1]):g} (commuting: 0); total variation of r over |y| "
-        f"{variation[0]:.3f} to {variation[-1]:.3f}, last change {grows:.1e}. Dual gap at the end: "
-        f"commuting {float(commuting.end_gap[0]):.1e} to {float(commuting.end_gap[-1]):.1e}, in "
-        f"the limit {limits[0]:.1e}; counterexample {float(other.end_gap[-1]):.1e}, in the limit "
-        f"{limits[1]:.4f} (no less than {least:.4f})."
+        f"alpha = 1e{float(ds.log10_alpha[-1]):g} (commuting: second at most {level:.0e}); total "
+        f"variation of r over |y| {variation[0]:.3f} to {variation[-1]:.3f}, last change "
+        f"{grows:.1e}. Dual gap at the end: commuting {float(commuting.end_gap[0]):.1e} to "
+        f"{float(commuting.end_gap[-1]):.1e}, in the limit {limits[0]:.1e}; counterexample "
+        f"{float(other.end_gap[-1]):.1e}, in the limit {limits[1]:.4f} (no less than {least:.4f})."
     )
-    return {"outcome": outcome, "outcome_text": text}
+    names = ["midpoint_error", "magnus_error", "unordered_error", "steered_error"]
+    names += ["flow_first_term", "flow_second_term", "flow_variation", "flow_misfit", "end_gap"]
+    names += ["flow_ordered_error", "flow_ordered_error_of_half"]
+    return conclude(outcome, text, ds[names])
 
 
 def table(ds: "xarray.Dataset") -> "xarray.Dataset":

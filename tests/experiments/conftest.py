@@ -1,4 +1,4 @@
-"""`along_alpha` is importable by the claims of this folder."""
+"""`along_alpha` and `lost_numbers` are importable by the tests of this folder."""
 
 import sys
 from pathlib import Path

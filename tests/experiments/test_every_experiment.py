@@ -1,5 +1,6 @@
 """Every module of experiments keeps what their page promises, and runs from the command line."""
 
+import functools
 import importlib.util
 import inspect
 import json
@@ -11,6 +12,7 @@ import jax
 import numpy as np
 import pytest
 import xarray
+from lost_numbers import check_lost_numbers
 from typer.testing import CliRunner
 
 from implicit_flow import experiments
@@ -99,6 +101,8 @@ def test_the_tiny_setting_runs_from_the_command_line(name, tmp_path, monkeypatch
             assert ds.attrs[fact] == facts[fact] == getattr(module, fact.upper())
         ds.load()
     check_of(name)(ds)
+    single = {"single": False} if name == "path-sgd-feedforward" else {}
+    check_lost_numbers(name, functools.partial(module._outcome, **single), ds)
     (figure,) = drawn
     assert figure.axes
     assert all(is_drawn(axis) for axis in figure.axes)

@@ -66,8 +66,21 @@ def check_vectors(ds):
         np.testing.assert_allclose(one.least_l1_norm, np.sum(np.abs(found[0])), rtol=1e-7)
 
 
+def check_outcome(ds):
+    """A flow that was to be integrated and of which nothing is left counts as one."""
+    judged = lambda **other: sparse._outcome(ds.assign(other))["outcome"]
+    assert judged() == "holds"
+    names = ("flow_distance", "flow_error_estimate")
+    assert judged(**{name: np.nan * ds[name] for name in names}) == "undecided"
+    assert judged(error=ds.error.where(ds.algorithm != "basis pursuit")) == "undecided"
+    assert judged(flow_distance=ds.flow_distance + 1e-3) == "fails"
+    late = {"flow_error_estimate": np.nan * ds.flow_error_estimate}
+    assert judged(**late, flow_distance=ds.flow_distance + 1e-3) == "undecided"
+
+
 def check(ds):
     assert ds.attrs["outcome"] == "holds"
+    check_outcome(ds)
     check_vectors(ds)
     n = ds.attrs["dim"]
     least = ds.least_l1_norm
