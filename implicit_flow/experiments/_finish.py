@@ -70,6 +70,7 @@ def conclude(outcome: str, text: str, numbers: Mapping[Any, Any]) -> dict[str, s
         finite, or none at all.
 
     Example:
+        >>> from implicit_flow.experiments._finish import conclude
         >>> conclude("holds", "Off by 1e-9.", {"distance": [1e-9, float("nan")]})["outcome_text"]
         'Not finite: 1 of 2 of distance. Off by 1e-9.'
     """
