@@ -3,8 +3,6 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 
 if TYPE_CHECKING:
     import xarray
@@ -74,6 +72,9 @@ def conclude(outcome: str, text: str, numbers: Mapping[Any, Any]) -> dict[str, s
         >>> conclude("holds", "Off by 1e-9.", {"distance": [1e-9, float("nan")]})["outcome_text"]
         'Not finite: 1 of 2 of distance. Off by 1e-9.'
     """
+    # Not at the top: the list of experiments reads this module, and is quick.
+    import numpy as np
+
     missing = []
     for name, values in numbers.items():
         finite = np.isfinite(np.asarray(values, float))
