@@ -87,7 +87,8 @@ def gradient_descent(
     noisy = known is None or bool(known > 0)
     if noisy and key is None:
         _checks.refuse("key", "be given where there is noise", "is None", "`jax.random.key(0)`.")
-    key = _checks.random_key(jax.random.key(0) if key is None else key)
+    key = jax.random.key(0) if key is None else key
+    _checks.random_key(key)
     dtype = start.dtype
     eps = jnp.finfo(dtype).eps
     noise, infimum = jnp.asarray(noise, dtype), jnp.asarray(infimum, dtype)
