@@ -124,6 +124,7 @@ def _from_frame(
         time=end.time,
         saved=saved,
         error_estimate=end.error_estimate,
+        error_estimates=None if save_ts is None else end.error_estimates,
         result=end.result,
         stats=end.stats,
     )

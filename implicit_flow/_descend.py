@@ -134,6 +134,7 @@ def descend(
         duals=saved[2],
         log_eigenvalues=None,
         error_estimate=jnp.full_like(time, jnp.nan),
+        error_estimates=None if saved[3] is None else jnp.full_like(saved[3], jnp.nan),
         result=result,
         stats={name: jnp.asarray(num_steps) for name in ("num_steps", "num_accepted_steps")},
         flow=repr_of(flow),

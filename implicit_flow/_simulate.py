@@ -114,6 +114,8 @@ def simulate(
     rtol = tolerance(rtol, dtype)
     save_ts = _save_times(saveat, t1, dtype)
     log_alpha, valid = _scale(flow, alpha, log10_alpha, dtype)
+    t1, save_ts, ordered = _possible(t1, save_ts)
+    valid = valid & ordered
     if max_steps is not None:
         _checks.at_least(max_steps, "max_steps", 1)
     engine = engine_for(flow, solver, problem, log_alpha, to_rest=t1 is None)
@@ -220,6 +222,22 @@ def _save_times(saveat: Any, t1: Any, dtype: Any) -> Float[Array, " k"] | None:
     return times
 
 
+def _possible(t1: Any, save_ts: Any) -> tuple[Any, Any, Any]:
+    """Times that a flow can be asked for, and whether those given are: traced ones may not be."""
+    times = [time for time in (t1, save_ts) if isinstance(time, Tracer)]
+    if not times:
+        return t1, save_ts, True
+    fits = jnp.array(True)
+    if t1 is not None:
+        fits = fits & (t1 > 0) & jnp.isfinite(t1)
+    if save_ts is not None:
+        end = jnp.inf if t1 is None else t1
+        fits = fits & jnp.all(jnp.isfinite(save_ts) & (save_ts >= 0) & (save_ts <= end))
+        fits = fits & jnp.all(jnp.diff(save_ts) >= 0)
+        save_ts = jnp.where(fits, save_ts, jnp.zeros_like(save_ts))
+    return None if t1 is None else jnp.where(fits, t1, jnp.ones_like(t1)), save_ts, fits
+
+
 def _checked_adjoint(adjoint: Any) -> diffrax.AbstractAdjoint:
     if adjoint is None:
         # What is not differentiated needs no checkpoints: measured, that is 0.5 to 0.9 of the 3.1
@@ -272,6 +290,7 @@ def _wrap(
         duals=saved[2],
         log_eigenvalues=spectrum,
         error_estimate=path.error_estimate,
+        error_estimates=path.error_estimates,
         result=result,
         stats=path.stats,
         flow=repr_of(flow),
@@ -325,6 +344,6 @@ def _judged(
     result = select(valid, result, RESULTS.invalid_input)
     X = jnp.where(valid, X, jnp.nan)
     Xs = None if path.saved is None else path.saved[0]
-    if Xs is not None and vector:
-        Xs = jax.vmap(jnp.diag)(Xs)
+    if Xs is not None:
+        Xs = jnp.where(valid, jax.vmap(jnp.diag)(Xs) if vector else Xs, jnp.nan)
     return X, Xs, problem.misfit((X + X.T) / 2), result

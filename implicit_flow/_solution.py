@@ -41,6 +41,9 @@ class Solution(eqx.Module):
             knows them below the range of floats; else None.
         error_estimate: of X at this alpha (or at `t1`): relative, Frobenius. It is meant never to
             understate. nan where nothing is estimated (`descend`).
+        error_estimates: of `Xs`, each relative to its own norm, shape (k,), or None. `rtol` is kept
+            at the end; along the way, where X moves fast, it may be missed, and these say by how
+            much.
         result: how it ended, an item of `RESULTS`.
         stats: counts: `num_steps`, `num_accepted_steps`, ...
         flow: name of the flow.
@@ -63,6 +66,7 @@ class Solution(eqx.Module):
     duals: Float[Array, "k m"] | None
     log_eigenvalues: Float[Array, " n"] | None
     error_estimate: Scalar
+    error_estimates: Float[Array, " k"] | None
     result: RESULTS
     stats: dict[str, Array]
     flow: str = eqx.field(static=True)
@@ -166,8 +170,11 @@ class Solution(eqx.Module):
                 ("Xs", ("time", "row", "col")),
                 ("residuals", ("time", "measurement")),
                 ("duals", ("time", "measurement")),
+                ("error_estimates", ("time",)),
             ):
-                variables[name] = (axes, np.asarray(getattr(self, name)))
+                # Files of earlier versions have no `error_estimates`.
+                if (value := getattr(self, name)) is not None:
+                    variables[name] = (axes, np.asarray(value))
         attributes = {
             "flow": self.flow,
             "solver": self.solver,
@@ -284,6 +291,7 @@ _ARRAYS = (
     "duals",
     "log_eigenvalues",
     "error_estimate",
+    "error_estimates",
 )
 
 

@@ -8,9 +8,10 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import optimistix as optx
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from .._compiled import compiled
+from .._errors_along import errors_along
 from .._results import RESULTS, select
 from .._types import Residual, Scalar
 from ..problems import Problem
@@ -29,6 +30,7 @@ class Path(eqx.Module):
         time: at the end.
         saved: unknowns, residuals and duals at the times that were asked for, or None.
         error_estimate: of the unknown, relative, Frobenius.
+        error_estimates: of the saved unknowns, or None.
         result: how it ended.
         stats: counts of steps.
     """
@@ -39,6 +41,7 @@ class Path(eqx.Module):
     time: Scalar
     saved: tuple[Array, Float[Array, "k m"], Float[Array, "k m"]] | None
     error_estimate: Scalar
+    error_estimates: Float[Array, " k"] | None
     result: RESULTS
     stats: dict[str, Array]
 
@@ -115,7 +118,9 @@ def integrate(
     def subs(until: Scalar) -> list[diffrax.SubSaveAt]:
         found = [diffrax.SubSaveAt(t1=True)]
         if save_ts is not None:
-            found.append(diffrax.SubSaveAt(ts=jnp.minimum(save_ts, until), fn=saved))
+            # Up to t1 they are as given: a minimum has half a derivative where both are equal.
+            times = jnp.minimum(save_ts, until) if t1 is None else save_ts
+            found.append(diffrax.SubSaveAt(ts=times, fn=saved))
         if t1 is None:
             found.append(diffrax.SubSaveAt(ts=jnp.minimum(doublings, until), fn=growing))
         return found
@@ -167,40 +172,38 @@ def integrate(
         return (state, until, other, jnp.where(few, half, jnp.inf).astype(dtype)), sol
 
     least = jnp.asarray(10 * epsilon, dtype)
-    share = _EXPLICIT_STEP_SHARE if explicit else _STEP_SHARE
     forever = jnp.asarray(jnp.inf, dtype)
     # A seed relative to the end, which the first run, seeded with nothing, has yet to find.
     nothing = jax.tree.map(jnp.zeros_like, start)
     until = forever if t1 is None else jnp.asarray(t1, dtype)
-    finest = jnp.maximum(rtol * share, least)
+    finest = jnp.maximum(rtol * (_EXPLICIT_STEP_SHARE if explicit else _STEP_SHARE), least)
     _, both = jax.lax.scan(each, (nothing, until, finest, forever), length=2)
     sol, companion = (jax.tree.map(operator.itemgetter(k), both) for k in (0, 1))
     ts, ys = _as_any(sol.ts), _as_any(sol.ys)
     state, dual = jax.tree.map(lambda leaf: leaf[-1], ys[0])
     time = ts[0][-1]
     other = jax.tree.map(lambda leaf: leaf[-1], _as_any(companion.ys)[0])
-    X, Y = unknown_of((state, dual)), unknown_of(other)
+    X = unknown_of((state, dual))
     # Two runs of the same few steps round alike: their distance does not show what X itself lost.
     # The finer companion of few steps errs too, by up to a quarter of the error for order 2.
-    apart = jnp.where(is_few(sol), 2, 1) * _distance(X, Y)
-    result, error = _ended(sol.result), apart + 16 * epsilon
+    factor = jnp.where(is_few(sol), 2, 1)
+    error = factor * _distance(X, unknown_of(other)) + 16 * epsilon
+    result = _ended(sol.result)
     if t1 is None:
         result = rest.result(flow, problem, time, state, ys[-1], result)
         error = error + rest.drifted(flow, problem, time, state)
     result = select(
         (result == RESULTS.successful) & ~(error <= rtol), RESULTS.tolerance_not_met, result
     )
-    kept = None
+    kept = errors = None
     if save_ts is not None:
-        # Past the time of rest nothing moves: what was not reached is the end.
-        reached = jnp.isfinite(ts[1])
-        end = (X, residual(problem, X), dual)
-        kept = jax.tree.map(
-            lambda path, last: jnp.where(
-                reached.reshape((-1,) + (1,) * last.ndim), path, last[None]
-            ),
-            ys[1],
-            end,
+        kept = _continued(ys[1], jnp.isfinite(ts[1]), (X, residual(problem, X), dual))
+        errors = errors_along(
+            factor * jax.vmap(_distance)(ys[1][0], _as_any(companion.ys)[1][0]),
+            save_ts,
+            rounding=jnp.asarray(16 * epsilon, dtype),
+            end=time,
+            error=error,
         )
     stats = {
         name: jnp.asarray(sol.stats[name])
@@ -208,7 +211,24 @@ def integrate(
     }
     stats["num_companion_steps"] = jnp.asarray(companion.stats["num_steps"])
     return Path(
-        X, residual(problem, X), dual, time, kept, jax.lax.stop_gradient(error), result, stats
+        unknown=X,
+        residual=residual(problem, X),
+        dual=dual,
+        time=time,
+        saved=kept,
+        error_estimate=jax.lax.stop_gradient(error),
+        error_estimates=errors,
+        result=result,
+        stats=stats,
+    )
+
+
+def _continued(path: Any, reached: Bool[Array, " k"], end: Any) -> Any:
+    """Past the time of rest nothing moves: what was not reached is the end."""
+    return jax.tree.map(
+        lambda leaf, last: jnp.where(reached.reshape((-1,) + (1,) * last.ndim), leaf, last[None]),
+        path,
+        end,
     )
 
 

@@ -138,7 +138,7 @@ class Rest(eqx.Module):
         by_speed = t * jnp.linalg.norm(_driven(flow, problem, state, r)[1])
         if not self.newton:
             return by_speed
-        left = jax.lax.cond(met, lambda: _newton_step(flow, problem, state), lambda: by_speed)
+        left = jax.lax.cond(met, lambda: _newton_step(flow, problem, t, state), lambda: by_speed)
         return _MARGIN * left
 
     def drifted(self, flow: AbstractFlow, problem: Problem, t: Scalar, state: Any) -> Scalar:
@@ -248,7 +248,7 @@ def _driven(flow: AbstractFlow, problem: Problem, state: Any, r: Array) -> tuple
     return jax.jvp(lambda s: flow.unknown(s, problem), (state,), (velocity,))
 
 
-def _newton_step(flow: AbstractFlow, problem: Problem, state: Any) -> Scalar:
+def _newton_step(flow: AbstractFlow, problem: Problem, t: Scalar, state: Any) -> Scalar:
     r"""|X_end - X| by a Newton step.
 
     Driven by w, X moves at $-Mw$ and A(X) at $-Kw$, $K = AMA^*$. Were M constant,
@@ -258,8 +258,10 @@ def _newton_step(flow: AbstractFlow, problem: Problem, state: Any) -> Scalar:
     misfit = predict(problem, flow.unknown(state, problem)) - problem.targets
     K = -jax.vmap(lambda e: predict(problem, speed_of(e)))(jnp.eye(misfit.size, dtype=misfit.dtype))
     values, vectors = jnp.linalg.eigh((K + K.T) / 2)
-    # Below rounding of the largest rate nothing is known of a direction but that it is slow.
+    # Below rounding of the largest rate nothing is known of a direction but that it is slow: it has
+    # t times its speed to go, as in `left`, or more.
     epsilon = jnp.finfo(misfit.dtype).eps
     floor = jnp.where(values[-1] > 0, misfit.size * epsilon * values[-1], 1)
-    steps = (vectors.T @ misfit) / jnp.maximum(values, floor)
+    slow = jnp.minimum(floor, 1 / jnp.maximum(t, jnp.finfo(t.dtype).tiny))
+    steps = (vectors.T @ misfit) / jnp.where(values > floor, values, slow)
     return jnp.linalg.norm(speed_of(vectors @ steps))

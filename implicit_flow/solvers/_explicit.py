@@ -6,6 +6,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from .._compiled import compiled
+from .._errors_along import errors_along
 from .._results import RESULTS
 from ._chebyshev import Motion, RungeKuttaChebyshev, velocity
 from ._congruence_term import CongruenceTerm
@@ -48,6 +49,7 @@ class FactorSolution(eqx.Module):
         factors: U at the save times.
         duals: minus the integral of r there.
         residuals: r(U) there.
+        error_estimates: bounds of the relative Frobenius errors of X there.
     """
 
     factor: Float[Array, "n d"]
@@ -60,6 +62,7 @@ class FactorSolution(eqx.Module):
     factors: Float[Array, "k n d"]
     duals: Float[Array, "k m"]
     residuals: Float[Array, "k m"]
+    error_estimates: Float[Array, " k"]
 
     @property
     def X(self) -> Float[Array, "n n"]:
@@ -86,10 +89,11 @@ class _Inputs(eqx.Module):
 
 class _Refined(eqx.Module):
     state: ExplicitState
-    coarser: Float[Array, "n d"]
+    coarser: tuple[Float[Array, "n d"], Float[Array, "k n d"]]
     tolerance: Float[Array, ""]
     difference: Float[Array, ""]
     sensitivity: Float[Array, ""]
+    along: Float[Array, " k"]
     total_steps: Int[Array, ""]
     total_evaluations: Int[Array, ""]
     num_runs: Int[Array, ""]
@@ -138,13 +142,17 @@ def _refine(
         reduced = jnp.where(first, 1.0, jnp.where(checking, 1 / _REDUCTION, _REDUCTION))
         tolerance = progress.tolerance * reduced
         state = attempt(tolerance, first | checking, ~progress.finished)
-        old = jnp.where(checking, progress.coarser, progress.state.factor)
-        gap = low_rank_distance(state.factor, old)
+        last = (progress.state.factor, progress.state.kept.motion.factor)
+        old = jax.tree.map(lambda a, b: jnp.where(checking, a, b), progress.coarser, last)
+        gap = low_rank_distance(state.factor, old[0])
         gap = jnp.where(state.ended & jnp.isfinite(gap), gap, jnp.inf)
         # Two runs to X = 0 agree, whatever the ratio of what is left of them.
         gap = jnp.where(state.vanished & progress.state.vanished, 0.0, gap)
         difference = jnp.where(first, jnp.inf, jnp.where(checking, progress.difference, gap))
         sensitivity = jnp.where(checking | second, gap, progress.sensitivity)
+        apart = jax.vmap(low_rank_distance)(state.kept.motion.factor, old[1])
+        apart = jnp.where(first | ~jnp.isfinite(apart), jnp.inf, apart)
+        apart = jnp.where(checking, jnp.maximum(progress.along, apart), apart)
         met = ~first & (difference <= 0.9 * rtol)
         exhausted = progress.num_runs >= solver.refinements
         over = met | exhausted
@@ -155,6 +163,7 @@ def _refine(
             tolerance=jnp.where(checking, progress.tolerance, tolerance),
             difference=difference,
             sensitivity=sensitivity,
+            along=apart,
             total_steps=progress.total_steps + state.counts.accepted + state.counts.rejected,
             total_evaluations=progress.total_evaluations + state.counts.evaluations,
             num_runs=progress.num_runs + 1,
@@ -168,10 +177,11 @@ def _refine(
     no = jnp.zeros((), bool)
     progress = _Refined(
         state,
-        state.factor,
+        (state.factor, state.kept.motion.factor),
         first_tolerance(rtol),
         infinite,
         infinite,
+        jnp.full(inputs.save_ts.shape, jnp.inf, dtype),
         none,
         none,
         none,
@@ -272,20 +282,27 @@ def integrate_explicitly(
         factors=saved.factor,
         duals=saved.dual,
         residuals=jax.vmap(lambda u: term.residual(term.predict(u)))(saved.factor),
+        error_estimates=errors_along(
+            refined.along, times, rounding=_rounding(state), end=state.time, error=error
+        ),
     )
+
+
+def _rounding(state: ExplicitState) -> Float[Array, ""]:
+    dtype = state.time.dtype
+    return 4 * jnp.finfo(dtype).eps * (1 + state.counts.accepted.astype(dtype))
 
 
 def _error(term: CongruenceTerm, refined: _Refined, goal: Goal) -> Float[Array, ""]:
     """The error estimate: of the steps, of rounding, and of stopping."""
     state = refined.state
-    window, dtype = state.window, state.time.dtype
+    window = state.window
     drift = jnp.maximum(window.remainder, low_rank_distance(state.factor, window.factor))
     # Fast directions, whose end a window of log time is too long to see, from the linearization.
     linear = linear_remainder(term, state.factor, state.time)
     drift = jnp.where(state.arrived, jnp.maximum(drift, linear), drift)
     drift = jnp.where(jnp.isinf(goal.t1), drift + state.emergent, 0.0)
-    rounding = 4 * jnp.finfo(dtype).eps * (1 + state.counts.accepted.astype(dtype))
-    error = jnp.maximum(refined.difference, refined.sensitivity) + 4 * drift + rounding
+    error = jnp.maximum(refined.difference, refined.sensitivity) + 4 * drift + _rounding(state)
     # A misfit that was accepted is part of what X may still be off by.
     misfit = relative_residual(term, state.factor)
     accepted = state.arrived & jnp.isinf(goal.t1) & (misfit > goal.residual)

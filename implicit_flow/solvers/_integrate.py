@@ -6,6 +6,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from .._compiled import compiled
+from .._errors_along import errors_along
 from .._results import RESULTS
 from ._congruence_term import CongruenceTerm
 from ._differentiable import differentiable_path, path_of
@@ -193,4 +194,7 @@ def _assemble(
         saved=path.saved,
         duals=path.duals,
         residuals=jax.vmap(residual)(path.saved),
+        error_estimates=errors_along(
+            refined.along, state.saved.times, rounding=rounding, end=state.time, error=error
+        ),
     )

@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
+from .._errors_along import largest_along
 from ._goal import Goal
 from ._path import Inputs
 from ._radau import ResidualRadau
@@ -39,7 +40,8 @@ class Refined(eqx.Module):
     """The finest run, and what its error is known to be.
 
     `sensitivity` bounds the part of the error that is due to rounding of the data; `perturbation`
-    is the relative change of the data with which the run was made, of the order of rounding.
+    is the relative change of the data with which the run was made, of the order of rounding;
+    `along` is the distance to the run before, at the save times.
     """
 
     state: RunState
@@ -47,6 +49,7 @@ class Refined(eqx.Module):
     perturbation: Float[Array, ""]
     difference: Float[Array, ""]
     sensitivity: Float[Array, ""]
+    along: Float[Array, " k"]
     total_steps: Int[Array, ""]
     num_runs: Int[Array, ""]
 
@@ -55,6 +58,7 @@ class _Progress(eqx.Module):
     finest: Refined
     gap: Float[Array, ""]
     tolerance: Float[Array, ""]
+    settled: Bool[Array, ""]
     checking: Bool[Array, ""]
     finished: Bool[Array, ""]
 
@@ -127,6 +131,8 @@ def refine(
     Where rounding couples what may not be coupled at all, every change couples it, and two of them
     may agree: the last run is repeated without.
 
+    Where X is saved on the way, runs go on until the path agrees as well, or cannot be made to.
+
     Args:
         inputs: the data.
         solver: the options.
@@ -143,7 +149,8 @@ def refine(
     roundings = _ROUNDINGS_PER_ROOT * jnp.sqrt(rtol / eps)
     size = (eps * jnp.clip(roundings, _LEAST_ROUNDINGS, _MOST_ROUNDINGS)).astype(dtype)
 
-    suspect = jnp.zeros((), bool) if uncoupled is None else uncoupled.differs
+    no = jnp.zeros((), bool)
+    suspect = no if uncoupled is None else uncoupled.differs
 
     def prepared(tolerance, perturbation, apart):
         term, frame = perturb_data(inputs.term, inputs.frame, perturbation)
@@ -151,6 +158,13 @@ def refine(
             term, frame = uncoupled.data_or((term, frame), use=apart)
         at = start(term, frame, inputs.log_alpha)
         return term, solver, at, at_tolerance(goal, tolerance, rtol), inputs.save_ts
+
+    def path_of(state: RunState, apart: Bool[Array, ""]) -> Float[Array, "k n p"]:
+        """Factors of X at the save times."""
+        factors = jax.vmap(inputs.term.whole)(state.saved.graded.factor)
+        if uncoupled is None:
+            return factors
+        return jnp.where(apart, uncoupled.basis @ factors, factors)
 
     def body(progress: _Progress) -> _Progress:
         old, checking = progress.finest, progress.checking
@@ -165,29 +179,39 @@ def refine(
         gap = distance(end, inputs.term.whole(old.state.factor))
         usable = state.ended & old.state.ended & jnp.isfinite(gap)
         gap = jnp.where(first | ~usable, jnp.inf, gap)
+        along = jax.vmap(distance)(path_of(state, apart), path_of(old.state, no))
+        along = jnp.where(first | ~jnp.isfinite(along), jnp.inf, along)
 
         later = jnp.maximum(_LATER_PAIR * gap, _PAIR_BEFORE * progress.gap)
         chance = _CHANCE * jnp.sqrt(jnp.where(jnp.isfinite(gap), gap, 0.0) * rtol)
         earlier = jnp.maximum(_FIRST_PAIR * gap, chance)
         difference = jnp.where(jnp.isfinite(progress.gap), later, earlier)
-        met = ~first & (difference <= _DIFFERENCE_SHARE * rtol)
-        failed = ~first & state.failed
-        # A finer run along a norm that grows forever ends in the limit of its steps.
-        diverges = ~first & old.state.diverges
-        lost = diverges & ~state.ended
         exhausted = old.num_runs >= solver.refinements
+        settled = ~first & (difference <= _DIFFERENCE_SHARE * rtol)
+        met = settled & (exhausted | (largest_along(along) <= rtol))
+        # A finer run for the path alone spoils no end that was met without it, but tells of it.
+        long = state.counts.accepted > solver.recorded_steps
+        spoilt = progress.settled & (~settled | long)
+        failed = ~first & state.failed & ~spoilt
+        # A finer run along a norm that grows forever ends in the limit of its steps.
+        diverges = ~first & old.state.diverges & ~spoilt
+        lost = spoilt | (diverges & ~state.ended)
+        met = met | spoilt
         new = Refined(
             state=state,
             tolerance=tolerance,
             perturbation=perturbation,
             difference=difference,
             sensitivity=gap,
+            along=along,
             total_steps=old.total_steps,
             num_runs=old.num_runs,
         )
         # Runs that differ by what rounding couples, and by its sign, say so together.
-        seen = jnp.where(suspect, jnp.maximum(gap, old.sensitivity), gap)
-        checked = eqx.tree_at(lambda r: r.sensitivity, old, seen)
+        told = jnp.where(spoilt & ~usable, 0.0, gap)
+        seen = jnp.where(suspect | spoilt, jnp.maximum(told, old.sensitivity), gap)
+        worse = jnp.where(checking, jnp.maximum(along, old.along), old.along)
+        checked = eqx.tree_at(lambda r: (r.sensitivity, r.along), old, (seen, worse))
         finest = jax.tree.map(lambda a, b: jnp.where(checking | lost, a, b), checked, new)
         finest = eqx.tree_at(
             lambda r: (r.total_steps, r.num_runs),
@@ -201,12 +225,12 @@ def refine(
             finest=finest,
             gap=gap,
             tolerance=progress.tolerance * _REDUCTION,
+            settled=settled,
             checking=((exhausted & ~met) | (suspect & met)) & ~failed & ~diverges & ~checking,
             finished=checking | (met & ~suspect) | failed | diverges,
         )
 
     infinite = jnp.asarray(jnp.inf, dtype)
-    no = jnp.zeros((), bool)
     # Of the first state and not of the last one, which would trace the steps once more.
     blank = jax.eval_shape(lambda: first_state(*prepared(rtol, size, no), None))
     zero = jnp.zeros((), jnp.int32)
@@ -216,10 +240,11 @@ def refine(
         perturbation=size,
         difference=infinite,
         sensitivity=infinite,
+        along=jnp.full(inputs.save_ts.shape, jnp.inf, dtype),
         total_steps=zero,
         num_runs=zero,
     )
-    progress = _Progress(nothing, infinite, first_tolerance(rtol), no, no)
+    progress = _Progress(nothing, infinite, first_tolerance(rtol), no, no, no)
     progress = jax.lax.while_loop(lambda p: ~p.finished, body, progress)
     return progress.finest
 

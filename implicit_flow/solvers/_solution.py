@@ -32,6 +32,7 @@ class CongruenceSolution(eqx.Module):
         saved: graded factors there.
         duals: minus the integral of r there.
         residuals: r(U) there.
+        error_estimates: bounds of the relative Frobenius errors of X there.
     """
 
     graded: GradedFactor
@@ -48,6 +49,7 @@ class CongruenceSolution(eqx.Module):
     saved: GradedFactor
     duals: Float[Array, "k m"]
     residuals: Float[Array, "k m"]
+    error_estimates: Float[Array, " k"]
 
     @property
     def factor(self) -> Float[Array, "n p"]:
