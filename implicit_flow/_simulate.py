@@ -273,7 +273,7 @@ def _wrap(
     valid: Array,
 ) -> Solution:
     vector = flow.is_vector
-    X, Xs, residual_norm, result = _judged(problem, path, valid, vector=vector)
+    X, x, Xs, residual_norm, result = _judged(problem, path, valid, vector=vector)
     saved = (None, None, None) if path.saved is None else path.saved
     log10_alpha = log_alpha / np.asarray(math.log(10), log_alpha.dtype)
     return Solution(
@@ -281,7 +281,7 @@ def _wrap(
         residual=path.residual,
         residual_norm=residual_norm,
         dual=path.dual,
-        x=path.unknown if vector else None,
+        x=x,
         time=path.time,
         log10_alpha=log10_alpha if flow.needs_alpha else jnp.full_like(log10_alpha, jnp.nan),
         ts=save_ts,
@@ -335,8 +335,8 @@ def repr_of(flow: AbstractFlow) -> str:
 @compiled
 def _judged(
     problem: Problem, path: Path, valid: Array, *, vector: bool
-) -> tuple[Array, Array | None, Scalar, RESULTS]:
-    """X, X at the save times, the misfit, and the result."""
+) -> tuple[Array, Array | None, Array | None, Scalar, RESULTS]:
+    """X, its diagonal, X at the save times, the misfit, and the result."""
     X = jnp.diag(path.unknown) if vector else path.unknown
     # The engine would run, to no end, on inputs that are not numbers: say so instead.
     finite = jnp.all(jnp.isfinite(X)) | (path.result != RESULTS.successful)
@@ -346,4 +346,5 @@ def _judged(
     Xs = None if path.saved is None else path.saved[0]
     if Xs is not None:
         Xs = jnp.where(valid, jax.vmap(jnp.diag)(Xs) if vector else Xs, jnp.nan)
-    return X, Xs, problem.misfit((X + X.T) / 2), result
+    x = jnp.where(valid, path.unknown, jnp.nan) if vector else None
+    return X, x, Xs, problem.misfit((X + X.T) / 2), result

@@ -90,6 +90,20 @@ class AbstractFlow(eqx.Module):
         del t
         return residual(problem, self.unknown(state, problem))
 
+    def overlooked(self, dual: Residual, t1: Any, problem: Problem) -> Scalar:
+        """What a drive that is given in time may have done between the steps.
+
+        Args:
+            dual: minus the integral of the drive, along the steps.
+            t1: the final time.
+            problem: to fit.
+
+        Returns:
+            A bound of what that changes in X, relative: 0 where the state drives the flow.
+        """
+        del t1, problem
+        return jnp.zeros((), dual.dtype)
+
     def tolerances(self, rtol: RealLike, log_alpha: Scalar) -> tuple[Any, Any]:
         """Relative and absolute tolerance of the state. Absolute ones scale with the start."""
         del log_alpha

@@ -187,7 +187,11 @@ def integrate(
     # Two runs of the same few steps round alike: their distance does not show what X itself lost.
     # The finer companion of few steps errs too, by up to a quarter of the error for order 2.
     factor = jnp.where(is_few(sol), 2, 1)
-    error = factor * _distance(X, unknown_of(other)) + 16 * epsilon
+    error = (
+        _believed(factor * _distance(X, unknown_of(other)), _COARSER * finest)
+        + flow.overlooked(dual, t1, problem)
+        + 16 * epsilon
+    )
     result = _ended(sol.result)
     if t1 is None:
         result = rest.result(flow, problem, time, state, ys[-1], result)
@@ -221,6 +225,12 @@ def integrate(
         result=result,
         stats=stats,
     )
+
+
+def _believed(apart: Scalar, tolerance: Scalar) -> Scalar:
+    """The distance of two runs, which may agree by chance: the likelier the coarser one is."""
+    apart = jax.lax.stop_gradient(apart)
+    return jnp.maximum(apart, jnp.sqrt(apart) * jnp.sqrt(tolerance))
 
 
 def _continued(path: Any, reached: Bool[Array, " k"], end: Any) -> Any:

@@ -35,8 +35,9 @@ def _once(tree: PyTree) -> PyTree:
 def _once_jvp(primals, tangents):
     raise NotImplementedError(
         "Argument `solver` must be a solver with second derivatives, but is RungeKuttaChebyshev. "
-        "Its derivative replays the recorded steps and cannot be differentiated again. Use a stock "
-        "Diffrax solver, or differences of first derivatives."
+        "Its derivative replays the recorded steps and cannot be differentiated again. Use "
+        "`jax.jacfwd` twice through a stock Diffrax solver with `adjoint=diffrax.ForwardMode()`, "
+        "or differences of first derivatives."
     )
 
 

@@ -29,7 +29,7 @@ _FRAME_ROUNDINGS = 2.0
 _FIRST_PAIR = 16.0
 # And the closer the first pair, the likelier by chance: at least this much of the geometric mean of
 # its distance and `rtol`, which is no reason for another run.
-_CHANCE = 2.0
+_CHANCE = 3.5
 _LATER_PAIR = 4.0
 _PAIR_BEFORE = 1.0
 # Share of `rtol` that the difference may take; the rest is for what else the estimate adds.

@@ -204,7 +204,7 @@ def test_the_trembling_of_an_explicit_method_does_not_hide_rest(rtol):
     assert sol.result == RESULTS.successful
     assert sol.stats["num_companion_steps"] <= 4 * sol.stats["num_steps"] < 4000
     error = jnp.linalg.norm(sol.X - exact.X) / jnp.linalg.norm(exact.X)
-    assert error <= sol.error_estimate + exact.error_estimate
+    assert error <= float(sol.error_estimate) + float(exact.error_estimate)
     assert sol.error_estimate <= rtol
 
 
@@ -345,3 +345,22 @@ def test_the_error_of_a_few_steps_is_not_understated(solver):
                 x, estimate = follow(alpha, t1, rtol)
                 exact = 1 / (1 + (1 / alpha - 1) * np.exp(-2 * t1))
                 assert abs(x / exact - 1) <= estimate + 1e-11
+
+
+def test_slow_directions_in_float32_are_not_taken_for_rest():
+    """Slower than rounding of the fastest: what is left of them was understated 2.6 times."""
+    n, m = 4, 7
+    rng = np.random.default_rng(36)
+    G = rng.normal(size=(m, n, n)).astype(np.float32)
+    A, u = (G + np.swapaxes(G, 1, 2)) / 2, rng.normal(size=n).astype(np.float32) / 2
+    y = np.einsum("kij,i,j->k", A, u, u)
+
+    def end(dtype, flow, rtol):
+        measurement = imf.measurements.DenseMeasurement(jnp.asarray(A, dtype))
+        problem = imf.Problem(measurement, jnp.asarray(y, dtype))
+        return imf.simulate(problem, flow, alpha=0.1, rtol=rtol, throw=False)
+
+    exact = end(jnp.float64, None, 1e-6)
+    sol = end(jnp.float32, flows.DeepFlow(2), 1e-3)
+    error = np.linalg.norm(np.asarray(sol.X, float) - exact.X) / np.linalg.norm(exact.X)
+    assert error <= float(sol.error_estimate) + float(exact.error_estimate)
