@@ -167,6 +167,10 @@ def dataset(answer: Answer, source: Source, *, command: str) -> "xarray.Dataset"
             (f"{name}_time", "measurement"),
             np.asarray(path.residuals),
         )
+        variables[f"{name}_error_estimates"] = (
+            (f"{name}_time",),
+            np.asarray(path.error_estimates),
+        )
         variables[f"{name}_time"] = (
             (f"{name}_time",),
             np.asarray(path.ts),

@@ -185,6 +185,9 @@ def _is_fine(sol: Solution) -> bool:
 # So many numbers of the path are kept in memory at most (8 bytes each).
 _LARGEST_PATH = 20_000_000
 _FEWEST_TIMES = 20
+# Of X on the way: as thin as a line of the picture. To keep the tolerance of the end takes five
+# times as long.
+_PATH_RTOL = 1e-3
 
 
 def _paths(
@@ -204,7 +207,7 @@ def _paths(
         path = simulate(
             problem,
             log10_alpha=sol.log10_alpha,
-            rtol=rtol,
+            rtol=max(_PATH_RTOL, rtol or 0.0),
             saveat=jnp.asarray(_times(end, count), sol.X.dtype),
             throw=False,
         )

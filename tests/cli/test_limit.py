@@ -135,6 +135,7 @@ def test_netcdf_holds_the_numbers(told):
         np.linalg.norm(misfit, axis=1) / 5.0, data["residual_norm"], atol=1e-14
     )
     assert data["path_1e-30_eigenvalues"].shape[0] == data["path_1e-30_time"].size
+    assert np.max(data["path_1e-30_error_estimates"].values) <= 1e-3
     assert len(plotting.nuclear_norm(data).axes) == 1
     assert len(plotting.eigenvalues(data).axes) == 1
 
