@@ -138,7 +138,9 @@ def along(
     rate, least, rows = float(np.max(y @ spectrum[1])), np.trace(limit), []
     paths = []
     for log10_alpha in ladder:
-        times = fractions * escape_time(log10_alpha, rate)
+        is_compared = log10_alpha in ladder[compared(ladder)]
+        # At the start the path costs nothing; in the same program, where it is not looked at.
+        times = is_compared * fractions * escape_time(log10_alpha, rate)
         given = (problem, jnp.asarray(init), jnp.asarray(log10_alpha))
         sol = follow(*given, jnp.asarray(times), flow, solver)
         end = _end(*given, closed_form)
@@ -153,7 +155,7 @@ def along(
                 "verdict": certify(problem, sol).verdict,
             }
         )
-        if log10_alpha not in ladder[compared(ladder)]:
+        if not is_compared:
             continue
         path, Xs = _path(*spectrum, y, factor, log10_alpha * np.log(10), times), np.asarray(sol.Xs)
         # The largest entry, not the Frobenius norm: the square of 1e-300 is zero.

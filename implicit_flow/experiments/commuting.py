@@ -203,8 +203,14 @@ def _outcome(ds: "xarray.Dataset") -> dict[str, str]:
     )
     # Exponents are taken where two rungs show the excess: those of its leading term know where.
     shown = ds.exponent_of_leading.notnull().values
-    numbers = {**ds[["error_estimate", "distance_to_closed_form", "path_error"]]}
-    return conclude(outcome, text, numbers | {"exponent": ds.exponent.values[shown]})
+    numbers = {"exponent": ds.exponent.values[shown]}
+    for names, ladder in (
+        (("error_estimate", "distance_to_closed_form"), ds.log10_alpha),
+        (("path_error",), ds.path),
+    ):
+        kept = (ds.start == STARTS[0]) | (ladder >= _ROUNDED)
+        numbers |= {name: ds[name].values[:, kept.values] for name in names}
+    return conclude(outcome, text, numbers)
 
 
 def table(ds: "xarray.Dataset") -> "xarray.Dataset":

@@ -139,7 +139,10 @@ def _problems() -> dict[str, Problem]:
 
 @compiled
 def _follow(problem: Problem, log10_alpha: Any, times: Any) -> Any:
-    sol = simulate(problem, log10_alpha=log10_alpha, saveat=times, rtol=1e-8, throw=False)
+    # To the last time and not to rest, after which X would be kept while r, however small, is not.
+    sol = simulate(
+        problem, log10_alpha=log10_alpha, t1=times[-1], saveat=times, rtol=1e-8, throw=False
+    )
     return sol.Xs, sol.residuals, sol.duals, sol.residual_norm
 
 

@@ -35,6 +35,7 @@ def solution(values, log10_alpha, *, error=1e-9, result=RESULTS.successful, time
         duals=None if growth is None else growth[:, None] * jnp.array([[1.0, 1.0]]),
         log_eigenvalues=None,
         error_estimate=jnp.array(error),
+        error_estimates=None if times is None else jnp.full(len(times), error),
         result=result,
         stats={},
         flow="FactorFlow()",
