@@ -347,6 +347,7 @@ def test_the_error_of_a_few_steps_is_not_understated(solver):
                 assert abs(x / exact - 1) <= estimate + 1e-11
 
 
+@pytest.mark.long
 def test_slow_directions_in_float32_are_not_taken_for_rest():
     """Slower than rounding of the fastest: what is left of them was understated 2.6 times."""
     n, m = 4, 7
