@@ -17,6 +17,7 @@ from ..measurements import DenseMeasurement, DiagonalMeasurement
 from ..problems import Problem
 from ._double import require_float64
 from ._finish import conclude, finish
+from ._paths_in_the_plane import PLANE, draw_paths, paths_in_the_plane
 from ._sizes import sizes
 from ._steepest import smoothness, steepest_descent
 
@@ -73,8 +74,6 @@ METHODS = (*SPANNING, *LEAVING)
 MATRIX_METHODS = ("gradient descent", "momentum", "conjugate gradients")
 # Misfit below which a method counts as arrived; distances below which two points are one.
 _ARRIVED, _SAME = 1e-7, 1e-6
-# One row in the plane, for the picture: two unknowns, so that paths can be drawn.
-_ROW, _TARGET, _PATH = ((2.0, 1.0),), (1.0,), 300
 
 
 def run(
@@ -148,12 +147,12 @@ def run(
                 f"matrix_{name}": (("instance", "matrix_algorithm"), values)
                 for name, values in matrices.items()
             },
-            "path": (("plane_algorithm", "step", "coordinate"), _paths()),
+            "path": (("plane_algorithm", "step", "coordinate"), paths_in_the_plane()),
         },
         coords={
             "algorithm": list(METHODS),
             "matrix_algorithm": list(MATRIX_METHODS),
-            "plane_algorithm": list(_PLANE),
+            "plane_algorithm": list(PLANE),
             "instance": np.arange(size["instances"]),
         },
         attrs={name: size[name] for name in size},
@@ -286,25 +285,6 @@ def _measures(rows: Any, targets: Any, least: Any, ends: list[Any]) -> dict[str,
     }
 
 
-_PLANE = ("gradient descent", "coordinate descent", "Adam")
-
-
-def _paths() -> np.ndarray:
-    """Paths in the plane, from 0 to the line of solutions."""
-    step = 0.02
-    optimizers = (optax.sgd(step), steepest_descent("l1", step), optax.adam(0.005))
-    options = {"num_steps": _PATH, "saveat": np.arange(_PATH + 1)}
-
-    @jax.jit
-    def paths(A: Any, y: Any) -> list[Any]:
-        problem, flow = _problem(A, y), MirrorFlow(Quadratic())
-        return [descend(problem, flow, optimizer, **options).Xs for optimizer in optimizers]
-
-    return np.stack(
-        [np.diagonal(X, axis1=1, axis2=2) for X in paths(jnp.array(_ROW), jnp.array(_TARGET))]
-    )
-
-
 def _outcome(ds: "xarray.Dataset") -> dict[str, str]:
     spanning, leaving = ds.sel(algorithm=list(SPANNING)), ds.sel(algorithm=list(LEAVING))
     late = max(float(ds.misfit.max()), float(ds.matrix_misfit.max()))
@@ -341,21 +321,10 @@ def plot(ds: "xarray.Dataset") -> "Figure":
     Returns:
         A figure of two panels.
     """
-    from ..plotting._style import BLACK, COLORS, GRAY, figure
+    from ..plotting._style import COLORS, figure
 
     with figure(1, 2, height=5.0, width=12.5) as (drawn, (left, right)):
-        x1 = np.linspace(-0.05, 0.9, 2)
-        left.plot(x1, _TARGET[0] - _ROW[0][0] * x1, color=GRAY, label=r"solutions, $Ax = y$")
-        row = np.linspace(0, 0.6, 2)
-        left.plot(row, row / 2, ":", color=BLACK, label="row space of $A$")
-        for name, color in zip(_PLANE, COLORS, strict=False):
-            path = ds.path.sel(plane_algorithm=name).values
-            left.plot(*path.T, color=color)
-            left.plot(*path[-1], "o", color=color, label=name)
-        left.set(xlabel="$x_1$", ylabel="$x_2$", xlim=(-0.05, 0.9), ylim=(-0.05, 0.62))
-        left.set_aspect("equal")
-        left.legend(loc="upper right")
-        left.set_title("two unknowns, one equation")
+        draw_paths(left, ds)
         floor = 1e-16
         for place, name in enumerate(METHODS):
             values = np.maximum(ds.distance.sel(algorithm=name).values, floor)

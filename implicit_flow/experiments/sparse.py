@@ -19,6 +19,7 @@ from ..recovery import orthogonal_matching_pursuit
 from ._double import require_float64
 from ._finish import conclude, finish
 from ._sizes import sizes
+from ._statistical_dimension import statistical_dimension
 
 
 if TYPE_CHECKING:
@@ -218,28 +219,6 @@ def table(ds: "xarray.Dataset") -> "xarray.Dataset":
         Shares over ratio, sparsity and method.
     """
     return (ds.error < _RECOVERED).mean("instance").rename("recovered").to_dataset()
-
-
-def statistical_dimension(sparsity: float) -> float:
-    r"""Of the descent cone of the l1 norm at a vector with a share of nonzero entries, over n.
-
-    $\inf_{\tau\ge0}\rho(1 + \tau^2) + (1 - \rho)\,E(|g| - \tau)_+^2$.
-
-    Args:
-        sparsity: rho = k / n.
-
-    Returns:
-        The number m / n at which basis pursuit goes from failure to success, for large n.
-    """
-    from scipy.optimize import minimize_scalar
-    from scipy.stats import norm
-
-    def size(tau: float) -> float:
-        tail = 2 * ((1 + tau**2) * norm.sf(tau) - tau * norm.pdf(tau))
-        return float(sparsity * (1 + tau**2) + (1 - sparsity) * tail)
-
-    found: Any = minimize_scalar(size, bounds=(0, 10), method="bounded")
-    return float(found.fun)
 
 
 def _padded(A: np.ndarray, y: np.ndarray, n: int) -> tuple[Any, Any]:

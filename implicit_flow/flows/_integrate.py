@@ -8,7 +8,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import optimistix as optx
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Float
 
 from .._compiled import compiled
 from .._errors_along import errors_along
@@ -179,19 +179,16 @@ def integrate(
     finest = jnp.maximum(rtol * (_EXPLICIT_STEP_SHARE if explicit else _STEP_SHARE), least)
     _, both = jax.lax.scan(each, (nothing, until, finest, forever), length=2)
     sol, companion = (jax.tree.map(operator.itemgetter(k), both) for k in (0, 1))
-    ts, ys = _as_any(sol.ts), _as_any(sol.ys)
+    ys = _as_any(sol.ys)
     state, dual = jax.tree.map(lambda leaf: leaf[-1], ys[0])
-    time = ts[0][-1]
+    time = _as_any(sol.ts)[0][-1]
     other = jax.tree.map(lambda leaf: leaf[-1], _as_any(companion.ys)[0])
     X = unknown_of((state, dual))
     # Two runs of the same few steps round alike: their distance does not show what X itself lost.
     # The finer companion of few steps errs too, by up to a quarter of the error for order 2.
     factor = jnp.where(is_few(sol), 2, 1)
-    error = (
-        _believed(factor * _distance(X, unknown_of(other)), _COARSER * finest)
-        + flow.overlooked(dual, t1, problem)
-        + 16 * epsilon
-    )
+    unseen = flow.overlooked(dual, t1, problem) + jnp.asarray(16 * epsilon, dtype)
+    error = _believed(factor * _distance(X, unknown_of(other)), _COARSER * finest) + unseen
     result = _ended(sol.result)
     if t1 is None:
         result = rest.result(flow, problem, time, state, ys[-1], result)
@@ -201,13 +198,16 @@ def integrate(
     )
     kept = errors = None
     if save_ts is not None:
-        kept = _continued(ys[1], jnp.isfinite(ts[1]), (X, residual(problem, X), dual))
-        errors = errors_along(
-            factor * jax.vmap(_distance)(ys[1][0], _as_any(companion.ys)[1][0]),
-            save_ts,
-            rounding=jnp.asarray(16 * epsilon, dtype),
-            end=time,
-            error=error,
+        kept, errors = _continued(
+            sol,
+            (X, residual(problem, X), dual),
+            errors_along(
+                factor * jax.vmap(_distance)(ys[1][0], _as_any(companion.ys)[1][0]),
+                save_ts,
+                rounding=unseen,
+                end=time,
+                error=error,
+            ),
         )
     stats = {
         name: jnp.asarray(sol.stats[name])
@@ -233,13 +233,21 @@ def _believed(apart: Scalar, tolerance: Scalar) -> Scalar:
     return jnp.maximum(apart, jnp.sqrt(apart) * jnp.sqrt(tolerance))
 
 
-def _continued(path: Any, reached: Bool[Array, " k"], end: Any) -> Any:
-    """Past the time of rest nothing moves: what was not reached is the end."""
-    return jax.tree.map(
-        lambda leaf, last: jnp.where(reached.reshape((-1,) + (1,) * last.ndim), leaf, last[None]),
+def _continued(sol: diffrax.Solution, end: Any, errors: Array) -> tuple[Any, Array]:
+    """The path, and its errors: past the time of rest nothing moves, and what is left is the end.
+
+    What was not reached without coming to rest is nan, and its error infinite.
+    """
+    path, reached = _as_any(sol.ys)[1], jnp.isfinite(_as_any(sol.ts)[1])
+    rest = RESULTS.promote(sol.result) == RESULTS.event_occurred
+    continued = jax.tree.map(
+        lambda leaf, last: jnp.where(
+            reached.reshape((-1,) + (1,) * last.ndim), leaf, jnp.where(rest, last, jnp.nan)[None]
+        ),
         path,
         end,
     )
+    return continued, jnp.where(reached | rest, errors, jnp.inf)
 
 
 def _field(flow: AbstractFlow, problem: Problem, t: Any, y: Any, args: Any) -> Any:

@@ -191,7 +191,7 @@ def refine(
         met = settled & (exhausted | (largest_along(along) <= rtol))
         # A finer run for the path alone spoils no end that was met without it, but tells of it.
         long = state.counts.accepted > solver.recorded_steps
-        spoilt = progress.settled & (~settled | long)
+        spoilt = progress.settled & ~checking & (~settled | long)
         failed = ~first & state.failed & ~spoilt
         # A finer run along a norm that grows forever ends in the limit of its steps.
         diverges = ~first & old.state.diverges & ~spoilt

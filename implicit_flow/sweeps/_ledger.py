@@ -88,6 +88,8 @@ class Ledger:
                     "pass another path; processes that share a sweep are told so (docs/sweeps.md)."
                 ) from None
             except OSError:
+                # A file system without locks: then nothing can be kept out, and nothing is lost
+                # that was not at risk before.
                 pass
             file.truncate(0)
             file.write(f"process {os.getpid()} on {platform.node()}")

@@ -84,6 +84,7 @@ def test_what_is_no_leftover():
     "text",
     [
         "print(1)",
+        # Text that is searched, and nothing that runs.
         "try:\n    f()\nexcept Exception:\n    pass",
         "try:\n    f()\nexcept:\n    ...",
         "with contextlib.suppress(ImportError):\n    import x",

@@ -82,18 +82,37 @@ def test_a_pulse_between_two_steps_is_not_silent():
         # Narrow or not, it turns X by the same.
         pulse = lambda t: jnp.where(jnp.abs(t - middle) < width / 2, turn / width, 0.0)
         sol = imf.simulate(
-            problem, flows.SteeredFlow(pulse), alpha=1.0, t1=100.0, solver=diffrax.Tsit5(),
-            adjoint=diffrax.ForwardMode(), throw=False
+            problem, flows.SteeredFlow(pulse), alpha=1.0, t1=100.0, saveat=[0.0, 99.9],
+            solver=diffrax.Tsit5(), adjoint=diffrax.ForwardMode(), throw=False
         )  # fmt: skip
-        return sol.X, sol.error_estimate, sol.result == RESULTS.successful
+        late = sol.Xs[1], sol.error_estimates[1]
+        return sol.X, sol.error_estimate, sol.result == RESULTS.successful, *late
 
     E = expm(-np.tensordot(turn, np.asarray(problem.measurement.as_stack()), 1))
     exact, missed = E @ E.T, 0
     for width, middle in ((99.0, 50.0), (10.0, 50.0), (1.0, 50.5), (0.1, 50.0), (0.1, 33.3)):
-        X, estimate, successful = steered(jnp.asarray(width), jnp.asarray(middle))
+        X, estimate, successful, *late = steered(jnp.asarray(width), jnp.asarray(middle))
         error = np.linalg.norm(X - exact) / np.linalg.norm(exact)
         assert error <= estimate + 1e-9
+        assert np.linalg.norm(late[0] - exact) / np.linalg.norm(exact) <= late[1] + 1e-9
         missed += error > 0.1
         assert not (successful and error > 1e-6)
     # Or nothing was tried here.
     assert missed >= 2
+
+
+def test_what_was_not_reached_is_no_number_and_its_error_is_infinite():
+    sol = imf.simulate(
+        vector_problem(),
+        flows.HadamardFlow(),
+        alpha=1e-2,
+        t1=50.0,
+        saveat=[0.0, 1e-3, 40.0, 50.0],
+        solver=diffrax.Tsit5(),
+        max_steps=6,
+        throw=False,
+    )
+    assert sol.result == RESULTS.max_steps_reached
+    assert 1e-3 < float(sol.time) < 40
+    np.testing.assert_array_equal(np.isnan(sol.Xs[:, 0, 0]), [False, False, True, True])
+    np.testing.assert_array_equal(np.isinf(sol.error_estimates), [False, False, True, True])

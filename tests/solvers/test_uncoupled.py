@@ -1,5 +1,9 @@
 """Data that rounding alone couples, and what they are without."""
 
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,6 +12,7 @@ import pytest
 import implicit_flow as imf
 from implicit_flow._congruence_term import congruence_term
 from implicit_flow._uncoupled import exact_components, uncoupled
+from implicit_flow.solvers import ResidualRadau
 from implicit_flow.solvers._start import start
 
 
@@ -196,3 +201,32 @@ def test_derivatives_with_components():
     pulled = jax.grad(lambda y, u: jnp.sum(weights * end(y, u)), argnums=(0, 1))(*at)
     product = sum(float(jnp.sum(g * v)) for g, v in zip(pulled, motion, strict=True))
     np.testing.assert_allclose(product, float(jnp.sum(weights * moved)), rtol=1e-6)
+
+
+def test_a_check_that_does_not_end_is_no_agreement():
+    """Two runs agree, the run without what rounding couples is lost: nothing is known."""
+    A = _turned(np.eye(4) * np.random.default_rng(4).normal(size=(3, 4))[:, None, :])
+    problem = imf.Problem(Dense(A), np.einsum("kii->k", A))
+    together = exact_components(problem.measurement)
+    apart = uncoupled(problem, jnp.eye(4), together)
+    assert apart is not None
+    assert apart.differs
+    term = congruence_term(problem, None, together)
+    lost = eqx.tree_at(lambda a: a.data, apart, _Lost(apart.data))
+
+    def end(uncoupled):
+        return imf.solvers.integrate(
+            term, ResidualRadau(), frame=jnp.eye(4), log_alpha=jnp.log(1e-3), uncoupled=uncoupled
+        )
+
+    assert end(apart).error_estimate <= 1e-6
+    assert np.isinf(end(lost).error_estimate)
+
+
+class _Lost(eqx.Module):
+    data: Callable[[], Any]
+
+    def __call__(self):
+        return jax.tree.map(
+            lambda leaf: leaf * jnp.nan if eqx.is_inexact_array(leaf) else leaf, self.data()
+        )
