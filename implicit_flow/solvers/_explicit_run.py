@@ -96,7 +96,7 @@ def first_state(
     kept = _keep(Kept(save_ts, blank, none), at, zero, ~no)
     return ExplicitState(
         time=zero,
-        step=1e-2 / jnp.maximum(_RADIUS_MARGIN * radius, tiny),
+        step=1e-2 * goal.shortening / jnp.maximum(_RADIUS_MARGIN * radius, tiny),
         at=at,
         slope=slope,
         mode=mode,
@@ -136,13 +136,15 @@ def _keep(kept: Kept, at: Motion, time: Float[Array, ""], enabled: Bool[Array, "
     return jax.lax.while_loop(due, write, kept)
 
 
-def next_stop(kept: Kept, goal: Goal) -> Float[Array, ""]:
-    """The next time that a step must not pass."""
+def next_stop(kept: Kept, goal: Goal) -> tuple[Float[Array, ""], Float[Array, ""]]:
+    """The next time that a step must not pass, and the longest step on the way to it."""
     k = kept.times.shape[0]
     if k == 0:
-        return goal.t1
+        return goal.t1, goal.shortening * goal.t1
     following = kept.times[jnp.minimum(kept.count, k - 1)]
-    return jnp.where(kept.count < k, jnp.minimum(following, goal.t1), goal.t1)
+    stop = jnp.where(kept.count < k, jnp.minimum(following, goal.t1), goal.t1)
+    before = jnp.where(kept.count > 0, kept.times[jnp.maximum(kept.count - 1, 0)], 0.0)
+    return stop, goal.shortening * (stop - before)
 
 
 def _advance(
@@ -158,11 +160,13 @@ def _advance(
     enabled = ~(state.ended | state.failed)
     free = jnp.isinf(goal.t1)
 
-    stop = next_stop(state.kept, goal)
+    stop, longest = next_stop(state.kept, goal)
     # The rounding of a step grows like the square of its stages.
     most = min(solver.max_stages, int((_STAGE_NOISE / eps) ** 0.5))
     wanted = jnp.minimum(state.step, longest_step(most, state.radius))
-    last = wanted >= stop - state.time
+    # A step that is as long but for rounding leaves none behind it.
+    last = jnp.minimum(wanted, longest) >= stop - state.time - 16 * eps * stop
+    wanted = jnp.where(last, wanted, jnp.minimum(wanted, longest))
     step = jnp.where(last, stop - state.time, wanted)
     stages = jnp.where(enabled, stages_for(step * state.radius, most), 0)
 
@@ -182,7 +186,8 @@ def _advance(
     # A step cut short by a stop says nothing against the length that was wanted.
     proposed = jnp.where(accept & last, jnp.maximum(proposed, wanted), proposed)
     # No longer than the time so far: windows of log time must see what the flow does.
-    proposed = jnp.where(accept, jnp.minimum(proposed, jnp.maximum(time, step)), proposed)
+    so_far = goal.shortening * time
+    proposed = jnp.where(accept, jnp.minimum(proposed, jnp.maximum(so_far, step)), proposed)
 
     counts = Counts(
         state.counts.accepted + accept.astype(jnp.int32),

@@ -173,7 +173,9 @@ def test_the_path_and_both_of_its_derivatives_are_those_of_the_closed_form():
     _, pull, sol = jax.vjp(jax.jit(path), *at, has_aux=True)
     for k, t in enumerate(times):
         X = exact(at[0], at[1], at[2], float(t))
-        assert float(jnp.linalg.norm(sol.Xs[k] - X) / jnp.linalg.norm(X)) <= 1e-5
+        error = float(jnp.linalg.norm(sol.Xs[k] - X) / jnp.linalg.norm(X))
+        assert error <= float(sol.error_estimates[k]) + 1e-12
+        assert error <= 1e-5
 
     back = pull(jnp.ones(()))
     _, forward = jax.jvp(jax.jit(lambda *a: path(*a)[0]), at, along)
@@ -189,6 +191,20 @@ def test_the_path_and_both_of_its_derivatives_are_those_of_the_closed_form():
     difference = float(ahead - behind) / 2e-4
     # Steps of order 2 at a tolerance of 1e-5.
     assert abs(float(forward - duals) - difference) <= 1e-3 * abs(difference)
+
+
+@pytest.mark.parametrize("rtol", [1e-2, 1e-4])
+def test_steps_that_end_on_close_save_times_are_not_the_same_in_two_runs(rtol):
+    # Each step is from one save time to the next, whatever the tolerance.
+    problem = observed()
+    times = jnp.linspace(0.0, 3.0, 41)
+    sol = imf.simulate(
+        problem, alpha=0.1, t1=3.0, rtol=rtol, saveat=times, solver=RungeKuttaChebyshev()
+    )
+    Xs = jnp.stack([imf.closed_forms.full_observation(problem, alpha=0.1, t=t) for t in times])
+    errors = jnp.linalg.norm(sol.Xs - Xs, axis=(1, 2)) / jnp.linalg.norm(Xs, axis=(1, 2))
+    assert jnp.all(errors <= sol.error_estimates + 1e-12)
+    assert float(errors[-1]) <= float(sol.error_estimate) <= rtol
 
 
 def test_the_default_follows_the_size():
