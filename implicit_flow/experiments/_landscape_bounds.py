@@ -18,6 +18,7 @@ from ._landscape_models import (
     RANK,
     SPECTRUM,
     descend,
+    drawn,
     gaussian,
     planted,
     starts_for,
@@ -99,7 +100,7 @@ def perturbed(
         targets = np.asarray(problem.targets)
         if kind == 0:
             # R of the QR decomposition of Gaussian rows sees noise of the same size in all rows.
-            w = levels[at] * np.asarray(normal(jax.random.fold_in(own, 2), targets.shape))
+            w = levels[at] * drawn(own, targets.shape, 4)
         else:
             rest = np.eye(DIM) - low @ np.linalg.pinv(low)
             w = np.asarray(problem.measurement.apply(jnp.asarray(levels[at] * rest)))

@@ -9,7 +9,6 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from .._compiled import compiled
-from .._random import normal
 from ..landscape import (
     AbstractObjective,
     Completion,
@@ -50,6 +49,21 @@ class Census(NamedTuple):
     flattest: float
 
 
+def drawn(key: Any, shape: tuple[int, ...], stream: int) -> Float[np.ndarray, "..."]:
+    """Standard normal numbers of NumPy, as JAX compiles a program for each shape.
+
+    Args:
+        key: of JAX.
+        shape: of the array.
+        stream: of which one key has several, each independent of the others.
+
+    Returns:
+        The numbers.
+    """
+    words = np.asarray(jax.random.key_data(key)).ravel().tolist()
+    return np.random.default_rng([*words, stream]).standard_normal(shape)
+
+
 def planted(key: Any) -> Float[np.ndarray, "n n"]:
     """A random matrix of rank 2 and eigenvalues `SPECTRUM`.
 
@@ -59,7 +73,7 @@ def planted(key: Any) -> Float[np.ndarray, "n n"]:
     Returns:
         The matrix, shape (4, 4).
     """
-    basis = np.linalg.qr(np.asarray(normal(key, (DIM, RANK))))[0]
+    basis = np.linalg.qr(drawn(key, (DIM, RANK), 0))[0]
     return basis @ np.diag(SPECTRUM) @ basis.T
 
 
@@ -101,7 +115,7 @@ def gaussian(count: int, truth: Float[np.ndarray, "n n"], key: Any) -> Problem:
         The problem.
     """
     size = truth.shape[0] * (truth.shape[0] + 1) // 2
-    rows = np.asarray(normal(key, (count, size))) / np.sqrt(count)
+    rows = drawn(key, (count, size), 1) / np.sqrt(count)
     return measured(rows, truth)
 
 
@@ -156,7 +170,7 @@ def _phases(count: int) -> Callable[[Any], PhaseRetrieval]:
 
 def _signs(sigma: float) -> Callable[[Any], Synchronization]:
     def make(key: Any) -> Synchronization:
-        noise = np.asarray(normal(key, (6, 6)))
+        noise = drawn(key, (6, 6), 2)
         noise = np.triu(noise, 1)
         z = np.array([1.0, -1.0, 1.0, 1.0, -1.0, -1.0])
         return Synchronization(np.outer(z, z) + sigma * (noise + noise.T))
@@ -227,9 +241,9 @@ def starts_for(objective: AbstractObjective, count: int, key: Any) -> Array:
     Returns:
         Shape (count, ...).
     """
-    draw = np.asarray(normal(key, (count, *objective.shape), objective.dtype))
-    sizes = np.array([0.3, 0.7, 1.2], draw.dtype)[np.arange(count) % 3]
-    return jnp.asarray(draw * sizes.reshape(count, *(1,) * len(objective.shape)))
+    draw = drawn(key, (count, *objective.shape), 3)
+    sizes = np.array([0.3, 0.7, 1.2])[np.arange(count) % 3]
+    return jnp.asarray(draw * sizes.reshape(count, *(1,) * len(objective.shape)), objective.dtype)
 
 
 @compiled

@@ -190,7 +190,7 @@ def errors(
         found[FLOW], cut[FLOW] = np.asarray(X), bool(unfinished)
     if CONVEX in methods:
         rows = slice(0, planted.num_rows)
-        small = Problem(DenseMeasurement(stack[rows]), targets[rows])
+        small = Problem(DenseMeasurement(planted.stack[rows]), planted.targets[rows])
         try:
             found[CONVEX] = np.asarray(convex.min_nuclear_norm(small).X)
         except ValueError:

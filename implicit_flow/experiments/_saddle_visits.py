@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import diffrax
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
@@ -123,7 +122,7 @@ def deep_products(
         power = 1 - 2 / depth
 
         # Of few stages: nothing is stiff on the way, and it compiles in half the time of `Dopri8`.
-        @jax.jit
+        @compiled
         def follow(log10_alpha: Any, times: Any, depth: int = depth) -> Any:
             sol = simulate(
                 problem,
@@ -180,7 +179,7 @@ def diagonal_networks(log10_alphas: Sequence[float | int], num_times: int) -> di
     path = successive_saddles(problem)
 
     # An explicit solver: rounding cannot seed a coordinate here, and it compiles in half the time.
-    @jax.jit
+    @compiled
     def follow(log10_alpha: Any, times: Any) -> Any:
         sol = simulate(
             problem,

@@ -11,6 +11,7 @@ import numpy as np
 
 from .. import _checks
 from .._compiled import compiled
+from .._side_by_side import side_by_side
 from .._simulate import simulate
 from ..flows import DeepFlow
 from ..problems import Problem, gaussian_sensing
@@ -42,7 +43,7 @@ SOURCE = "Arora, Cohen, Hu and Luo (2019), Implicit regularization in deep matri
 
 SETTINGS: dict[str, dict[str, Any]] = {
     "tiny": {"dim": 4, "rank": 1, "num_measurements": 6, "depths": (2, 3), "instances": 3},
-    "quick": {"dim": 6, "rank": 1, "num_measurements": 12, "depths": (2, 3, 4), "instances": 8},
+    "quick": {"dim": 6, "rank": 1, "num_measurements": 12, "depths": (2, 3, 4), "instances": 6},
     "full": {"dim": 20, "rank": 2, "num_measurements": 80, "depths": (2, 3, 4), "instances": 30},
 }
 _LOG10_ALPHA, _RTOL, _TIMES = -3.0, 1e-5, 120
@@ -95,7 +96,9 @@ def run(
         )
         for k in range(chosen["instances"])
     ]
-    columns = [_of_depth(problems, depth, float(log10_alpha)) for depth in chosen["depths"]]
+    columns = side_by_side(
+        lambda depth: _of_depth(problems, depth, float(log10_alpha)), chosen["depths"]
+    )
     along = ("depth", "time_index", "singular_value")
     variables: dict[str, Any] = {
         "time": (("depth", "time_index"), np.stack([c["time"] for c in columns])),

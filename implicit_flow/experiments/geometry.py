@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import diffrax
-import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 
 from .. import _checks
+from .._compiled import compiled
 from .._descend import descend
 from .._simulate import simulate
 from ..convex import min_l2
@@ -195,13 +195,13 @@ def _mirror(size: dict[str, Any], kinds: Any, rows: Any, targets: Any) -> dict[s
     for place, (name, kind) in enumerate(kinds.items()):
         options = {"alpha": _ALPHA} if kind.flow.needs_alpha else {}
 
-        @jax.jit
+        @compiled
         def solve(A: Any, y: Any, flow: Any = kind.flow, options: Any = options) -> Any:
             given = {"saveat": 2 * _times(A, y), "adjoint": diffrax.ForwardMode(), "throw": False}
             options = given | options
             return simulate(_problem(A, y), flow, **options)
 
-        @jax.jit
+        @compiled
         def step(A: Any, y: Any, rate: Any, flow: Any = kind.flow, options: Any = options) -> Any:
             options = {"num_steps": size["num_steps"], "throw": False, **options}
             return descend(_problem(A, y), flow, optax.sgd(rate), **options)
@@ -245,7 +245,7 @@ def _factor(A: np.ndarray, y: np.ndarray, entropy: Any, seed: int) -> dict[str, 
     n = A.shape[1]
     basis = np.linalg.qr(np.random.default_rng([seed, 1]).normal(size=(n, n)))[0]
 
-    @jax.jit
+    @compiled
     def factor(A: Any, y: Any) -> Any:
         problem, times = Problem(CommutingMeasurement(basis, A), y), _times(A, y)
         # To a given time, where nothing is stiff: a stock solver, as for the mirror flow.

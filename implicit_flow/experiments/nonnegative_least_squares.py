@@ -11,6 +11,7 @@ from scipy.optimize import nnls
 
 from .. import _checks, closed_forms
 from .._compiled import compiled
+from .._side_by_side import side_by_side
 from .._simulate import simulate
 from ..convex import min_l1
 from ..flows import HadamardFlow
@@ -120,8 +121,9 @@ def run(
     inits = (np.ones(n), np.exp(0.7 * rng.normal(size=n)))
     names = [f"random {k}" for k in range(chosen["num_instances"])] + ["tie"]
     problems = [_problem(n, m, rng, tie=name == "tie") for name in names]
-    fractions, rows, gaps = np.linspace(0, 4, chosen["num_times"]), [], []
-    for problem in problems:
+    fractions = np.linspace(0, 4, chosen["num_times"])
+
+    def of(problem: Problem) -> tuple[list[dict[str, Any]], float]:
         g = np.nan
         cells, B = [], np.asarray(cast(DiagonalMeasurement, problem.measurement).matrix)
         for init in inits:
@@ -138,8 +140,11 @@ def run(
             )
             leading, g = leading_excess((np.eye(n), B), np.diag(init), limit, ladder)
             cells.append(cell | leading | {"limit": limit})
-        rows.append(cells)
-        gaps.append(g)
+        return cells, g
+
+    first, *others = problems
+    # The first compiles the programs of all.
+    rows, gaps = (list(one) for one in zip(of(first), *side_by_side(of, others), strict=True))
     coords = {"instance": names, "start": list(STARTS), "log10_alpha": ladder}
     ds = dataset(rows, coords | {"time": fractions}, gaps)
     ds["A"] = (

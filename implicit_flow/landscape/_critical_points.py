@@ -1,5 +1,6 @@
 """Critical points of an objective: found from many starts, told apart, and classified."""
 
+from functools import partial
 from typing import Any
 
 import equinox as eqx
@@ -176,7 +177,9 @@ def _distinct(found: Any, order: list, level: np.ndarray, kinds: list[str]) -> t
 def _search(
     objective: AbstractObjective, starts: Float[Array, "s ..."], tolerance: float, num_steps: int
 ) -> dict[str, Any]:
-    gradient = jax.grad(objective)
+    # Traced once for all that ask for them.
+    gradient, value = jax.jit(jax.grad(objective)), jax.jit(lambda at: objective(at))
+    second = jax.jit(partial(hessian, objective))
     # Far below what is asked for: the method stops where it makes no more progress.
     solver = optx.LevenbergMarquardt(rtol=1e-3 * tolerance, atol=1e-3 * tolerance)
 
@@ -185,29 +188,27 @@ def _search(
             lambda point, _: gradient(point), solver, start, max_steps=num_steps, throw=False
         )
         point = jnp.where(jnp.all(jnp.isfinite(solution.value)), solution.value, start)
-        low, high = across_symmetries(objective, point)
+        low, high = across_symmetries(second(point), objective.orbit(point), point)
         return {
             "points": point,
             "images": objective.image(point),
-            "values": objective(point),
+            "values": value(point),
             "gradient_norms": jnp.linalg.norm(gradient(point)),
             "min_eigenvalues": low,
             "max_eigenvalues": high,
             "steepness": jnp.linalg.norm(gradient(start)),
-            "heights": objective(start),
+            "heights": value(start),
             "sizes": jnp.linalg.norm(objective.image(start)),
-            "curvatures": jnp.linalg.norm(hessian(objective, start), ord=2),
+            "curvatures": jnp.linalg.norm(second(start), ord=2),
         }
 
-    return each(one, starts)
+    return each(jax.jit(one), starts)
 
 
 def across_symmetries(
-    objective: AbstractObjective, point: Float[Array, "..."]
+    matrix: Float[Array, "k k"], orbit: Float[Array, "s k"], point: Float[Array, "..."]
 ) -> tuple[Array, Array]:
     """The extreme eigenvalues of the Hessian on the complement of the orbit."""
-    matrix = hessian(objective, point)
-    orbit = objective.orbit(point)
     square = jnp.dot(orbit.T, orbit, precision=jax.lax.Precision.HIGHEST)
     sizes, vectors = jnp.linalg.eigh(square)
     moving = sizes > 1e-10 * jnp.sum(point**2)

@@ -36,8 +36,11 @@ class DenseMeasurement(AbstractMeasurement):
         _checks.nonempty(stack, "stack", ("m", "n", "n"))
         _checks.finite(stack, "stack")
         _symmetric(stack)
+        known = _checks.concrete(stack)
+        # By NumPy where values are known: JAX compiles three programs for each shape.
+        both = stack if known is None else known
         # Halved first: the sum of two large numbers overflows.
-        self.stack = stack / 2 + jnp.swapaxes(stack, 1, 2) / 2
+        self.stack = jnp.asarray(both / 2 + both.swapaxes(1, 2) / 2)
 
     @property
     def dim(self) -> int:

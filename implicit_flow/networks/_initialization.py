@@ -1,6 +1,5 @@
 """Balanced and unbalanced starts."""
 
-import functools
 import math
 from typing import Any
 
@@ -9,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Key
 
+from .._compiled import compiled
 from .._random import normal
 
 
@@ -44,7 +44,7 @@ def _has_entries(leaf: Any) -> bool:
 
 
 # One program for a whole network: compiling one for each shape takes seconds.
-@functools.partial(jax.jit, static_argnums=1)
+@compiled
 def _draw(key: Key[Array, ""], kinds: tuple[tuple[tuple[int, ...], str], ...]) -> list[Array]:
     keys = jax.random.split(key, len(kinds))
     return [_draw_one(key, *kind) for key, kind in zip(keys, kinds, strict=True)]
