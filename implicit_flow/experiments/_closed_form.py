@@ -84,13 +84,9 @@ def _path(
     # A direction without a seed stays without one.
     seeds = np.log(np.maximum(np.sum(rotated**2, axis=1), 1e-300)) + log_alpha
 
-    def velocity(t: float, s: np.ndarray) -> np.ndarray:
-        del t
-        # A step that overshoots must stay a number to be refused.
-        return y - spectra @ np.exp(np.minimum(seeds + 2 * (s @ spectra), 500))
-
     found = solve_ivp(
-        velocity,
+        # A step that overshoots must stay a number to be refused.
+        lambda _, s: y - spectra @ np.exp(np.minimum(seeds + 2 * (s @ spectra), 500)),
         (0, times[-1]),
         np.zeros(len(y)),
         method="LSODA",

@@ -31,11 +31,11 @@ def singular_values(
     Returns:
         Singular values at the times, descending.
     """
-    stack = np.asarray(problem.measurement.as_stack(), float)
     targets, n = np.asarray(problem.targets, float), problem.dim
+    rows = np.asarray(problem.measurement.as_stack(), float).reshape(-1, n * n)
 
     def force(X: np.ndarray) -> np.ndarray:
-        return np.tensordot(targets - np.tensordot(stack, X, 2), stack, 1)
+        return ((targets - rows @ X.ravel()) @ rows).reshape(n, n)
 
     rates, vectors = np.linalg.eigh(force(alpha * np.eye(n)))
     # Equal singular values would divide by zero: part them by one relative part in 10^5.

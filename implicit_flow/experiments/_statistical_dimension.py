@@ -1,5 +1,6 @@
 """How many equations basis pursuit needs: the size of a descent cone."""
 
+import math
 from typing import Any
 
 
@@ -15,10 +16,11 @@ def statistical_dimension(sparsity: float) -> float:
         The number m / n at which basis pursuit goes from failure to success, for large n.
     """
     from scipy.optimize import minimize_scalar
-    from scipy.stats import norm
+    from scipy.special import ndtr
 
     def size(tau: float) -> float:
-        tail = 2 * ((1 + tau**2) * norm.sf(tau) - tau * norm.pdf(tau))
+        density = math.exp(-(tau**2) / 2) / math.sqrt(2 * math.pi)
+        tail = 2 * ((1 + tau**2) * ndtr(-tau) - tau * density)
         return float(sparsity * (1 + tau**2) + (1 - sparsity) * tail)
 
     found: Any = minimize_scalar(size, bounds=(0, 10), method="bounded")

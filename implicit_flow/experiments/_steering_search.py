@@ -158,12 +158,15 @@ def follow(case: Case, coefficients: np.ndarray, times: np.ndarray) -> np.ndarra
     Returns:
         X at the times, shape (k, n, n).
     """
-    n, frequencies = case.target.shape[0], np.arange(1, (len(coefficients) + 1) // 2)
+    n, count = case.target.shape[0], len(coefficients) // 2
+    frequencies = 2 * np.pi * np.arange(1, count + 1)
+    # Of -A*(r), one row for each coefficient: the velocity is asked for some thousand times.
+    rows = -coefficients @ case.stack.reshape(2, n * n)
 
     def velocity(t: float, u: np.ndarray) -> np.ndarray:
-        phases = 2 * np.pi * frequencies * t
-        r = np.concatenate([[1.0], np.cos(phases), np.sin(phases)]) @ coefficients
-        return -(np.tensordot(r, case.stack, 1) @ u.reshape(n, n)).ravel()
+        phases = frequencies * t
+        force = rows[0] + np.cos(phases) @ rows[1 : count + 1] + np.sin(phases) @ rows[count + 1 :]
+        return (force.reshape(n, n) @ u.reshape(n, n)).ravel()
 
     found = solve_ivp(
         velocity, (0, 1), np.eye(n).ravel(), method="DOP853", t_eval=times, rtol=1e-11, atol=1e-12

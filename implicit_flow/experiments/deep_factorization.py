@@ -42,7 +42,7 @@ HYPOTHESES = (
 SOURCE = "Arora, Cohen, Hu and Luo (2019), Implicit regularization in deep matrix factorization."
 
 SETTINGS: dict[str, dict[str, Any]] = {
-    "tiny": {"dim": 4, "rank": 1, "num_measurements": 6, "depths": (2, 3), "instances": 3},
+    "tiny": {"dim": 4, "rank": 1, "num_measurements": 6, "depths": (2, 3), "instances": 2},
     "quick": {"dim": 6, "rank": 1, "num_measurements": 12, "depths": (2, 3, 4), "instances": 6},
     "full": {"dim": 20, "rank": 2, "num_measurements": 80, "depths": (2, 3, 4), "instances": 30},
 }
