@@ -20,6 +20,7 @@ from ..landscape import Sensing, gradient_descent, hessian
 from ..measurements import DenseMeasurement
 from ..problems import Problem
 from ..recovery import isometry
+from ._landscape_models import AT_REST
 
 
 def objective(d: Array) -> Sensing:
@@ -59,13 +60,18 @@ def _at_other_point(d: Array) -> tuple[Array, Array, Array]:
 
 
 @compiled
-def _trapped(d: Array, starts: Array) -> Array:
+def _trapped(d: Array, starts: Array) -> tuple[Array, Array]:
+    """The shares of descents that come to rest above the minimum, and that come to neither."""
     f = objective(d)
 
-    def end(start: Array) -> Array:
-        return gradient_descent(f, start, num_steps=5000, goal=1e-12, gradient_tolerance=1e-9).value
+    def end(start: Array) -> tuple[Array, Array]:
+        found = gradient_descent(f, start, num_steps=5000, goal=1e-12, gradient_tolerance=1e-9)
+        missed = ~(found.value <= 1e-6)
+        rest = found.gradient_norm <= AT_REST
+        return missed & rest, missed & ~rest
 
-    return jnp.mean((jax.lax.map(end, starts) > 1e-6).astype(starts.dtype))
+    trapped, unfinished = jax.lax.map(end, starts)
+    return jnp.mean(trapped.astype(starts.dtype)), jnp.mean(unfinished.astype(starts.dtype))
 
 
 def sweep_of_d(ds: np.ndarray, count: int, *, key: Any) -> dict[str, np.ndarray]:
@@ -78,7 +84,8 @@ def sweep_of_d(ds: np.ndarray, count: int, *, key: Any) -> dict[str, np.ndarray]
 
     Returns:
         Name -> values over d: bounds of the constant, the other critical point, its value, the
-        curvature along x0, and the trapped fraction.
+        curvature along x0, the share of descents trapped above the minimum, and of those that did
+        not come to rest.
     """
     starts = normal(key, (count, 2, 1))
     rows = []
@@ -94,10 +101,10 @@ def sweep_of_d(ds: np.ndarray, count: int, *, key: Any) -> dict[str, np.ndarray]
                 float(x[1]),
                 float(value),
                 float(eigenvalues[0]),
-                float(_trapped(jnp.asarray(float(d)), starts)),
+                *map(float, _trapped(jnp.asarray(float(d)), starts)),
             )
         )
-    names = ("lower", "upper", "point", "value", "curvature", "trapped")
+    names = ("lower", "upper", "point", "value", "curvature", "trapped", "unfinished")
     return dict(zip(names, np.array(rows).T, strict=True))
 
 

@@ -43,8 +43,8 @@ def exact_rotating(t: float, speed: float) -> Float[np.ndarray, "2 2"]:
     return expm(t * K) @ expm(t * (np.diag([1.0, -1.0]) - K))
 
 
-def product_errors(t: float, speed: float, number: int) -> tuple[float, float, float]:
-    """Relative errors of the midpoint product, of the fourth-order Magnus product, and unordered.
+def product_errors(t: float, speed: float, number: int) -> tuple[float, float, float, float]:
+    """Relative errors of products in the order of time, in the reverse one, and without any.
 
     Args:
         t: final time.
@@ -52,17 +52,23 @@ def product_errors(t: float, speed: float, number: int) -> tuple[float, float, f
         number: of factors.
 
     Returns:
-        Three errors of the propagator.
+        Errors of the propagator: the midpoint product, the fourth-order Magnus product, one
+        exponential of the sum, and the midpoint product with later factors to the right.
     """
     exact, h = exact_rotating(t, speed), t / number
     middles = (np.arange(number) + 0.5) * h
     early, late = (rotating(middles + sign * h * np.sqrt(3) / 6, speed) for sign in (-1, 1))
     magnus = h / 2 * (early + late) + np.sqrt(3) * h**2 / 12 * (late @ early - early @ late)
     at_middle = h * rotating(middles, speed)
-    found = ordered_product(at_middle), ordered_product(magnus), expm(np.sum(at_middle, axis=0))
+    found = (
+        ordered_product(at_middle),
+        ordered_product(magnus),
+        expm(np.sum(at_middle, axis=0)),
+        ordered_product(at_middle[::-1]),
+    )
     size = np.linalg.norm(exact)
-    first, second, third = (float(np.linalg.norm(P - exact) / size) for P in found)
-    return first, second, third
+    first, second, third, fourth = (float(np.linalg.norm(P - exact) / size) for P in found)
+    return first, second, third, fourth
 
 
 class _Rotating(eqx.Module):

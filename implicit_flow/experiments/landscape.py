@@ -260,7 +260,9 @@ def _outcome(ds: "xarray.Dataset") -> dict[str, str]:
     # not seen what is there.
     lost = {
         "models without spurious minima": not names,
-        "descents": bool(sure.unfinished.any() or not rest.all()),
+        "descents": bool(
+            sure.unfinished.any() or not rest.all() or ds.family_unfinished.where(safe).max() > 0
+        ),
         "global minima": bool(sure.unseen.any() | (ds.saddle_global.where(proved) < 1).any()),
         "what traps descent": spurious == 0 and bool(sure.trapped.any()),
     }
@@ -279,6 +281,7 @@ def _outcome(ds: "xarray.Dataset") -> dict[str, str]:
     if unknown:
         text += f" Not finished, or not seen: {', '.join(unknown)}."
     rates = {f"steps over {name}": values for name, values in growth.items()}
+    rates |= {"family_unfinished": ds.family_unfinished.where(safe, drop=True)}
     rates |= {"family_trapped on both sides of 1/2": [below, above], "flattest saddle": flattest}
     columns = ["moved_distance", "moved_bound", "moved_slope", "saddle_upper", "saddle_spurious"]
     return conclude(outcome, text, {**ds[columns], "trapped": sure.trapped, **rates})

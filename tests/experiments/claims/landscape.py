@@ -20,6 +20,7 @@ def check_outcome(ds):
     assert judged(trapped=0 * ds.trapped + 1) == "undecided"
     assert judged(unseen=ds.unseen + 1) == "undecided"
     assert judged(unfinished=ds.unfinished + 1) == "undecided"
+    assert judged(family_unfinished=ds.family_unfinished + 0.1) == "undecided"
     assert judged(saddle_global=0 * ds.saddle_global) == "undecided"
     # What is found is found, be others cut off.
     some = ds.points + (ds.kind == "spurious minimum")
@@ -57,6 +58,8 @@ def family(ds):
     trapped = ds.family_trapped.values
     assert np.all(trapped[d < 0.5] == 0)
     assert np.all(trapped[d >= 0.6] > 0)
+    # Where a minimum above zero exists descent comes to rest in it, or at zero.
+    assert np.all(ds.family_unfinished.values[(d < 0.4) | (d > 0.6)] == 0)
 
 
 def census(ds):

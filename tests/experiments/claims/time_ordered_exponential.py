@@ -117,6 +117,9 @@ def check(ds):
             names = ("midpoint_error", "magnus_error", "unordered_error")
             # Rounding of a product of a few factors.
             np.testing.assert_allclose([one[name][k] for name in names], errors, atol=1e-13)
+        # The matrices are symmetric: in reverse the product is the transpose.
+        limit = np.linalg.norm(exact.T - exact) / np.linalg.norm(exact)
+        assert abs(float(one.reversed_error[-1]) - limit) <= float(one.midpoint_error[-1]) + 1e-12
         root = np.emath.sqrt(1 - speed**2)
         np.testing.assert_allclose(np.trace(inner), 2 * np.real(np.cosh(2 * root)), rtol=1e-10)
     for name, order in (("midpoint_error", 2), ("magnus_error", 4)):
