@@ -31,13 +31,14 @@ class DenseMeasurement(AbstractMeasurement):
         Raises:
             ValueError: wrong shape, m = 0, not finite, or not symmetric.
         """
-        stack = _checks.array(stack, "stack")
+        given = stack
+        stack = _checks.array(given, "stack")
         _checks.shape(stack, "stack", ("m", "n", "n"))
         _checks.nonempty(stack, "stack", ("m", "n", "n"))
         _checks.finite(stack, "stack")
         _symmetric(stack)
-        known = _checks.concrete(stack)
-        # By NumPy where values are known: JAX compiles three programs for each shape.
+        # JAX compiles three programs for each shape, NumPy none; an array of JAX stays where it is.
+        known = None if isinstance(given, Array) else _checks.concrete(stack)
         both = stack if known is None else known
         # Halved first: the sum of two large numbers overflows.
         self.stack = jnp.asarray(both / 2 + both.swapaxes(1, 2) / 2)

@@ -95,7 +95,8 @@ def integrate_explicitly(
         rtol: relative Frobenius error of X to be met; smaller step tolerances are tried until it
             is, and the estimate says what was reached.
         save_ts: increasing times at which the path is kept.
-        max_steps: steps of one run, rejected ones included.
+        max_steps: steps of the first run, rejected ones included; the others have as many, and what
+            their save times need.
 
     Returns:
         The solution; nothing is raised, `result` says how it ended.

@@ -91,7 +91,9 @@ def first_state(
         term, factor, mode / jnp.linalg.norm(mode), zero, none + _FIRST_ITERATIONS
     )
     tiny = jnp.finfo(dtype).tiny
-    k, r = save_ts.shape[0], solver.recorded_steps
+    k = save_ts.shape[0]
+    # Runs after the first take two steps and more from one save time to the next.
+    r = solver.recorded_steps + 4 * k
     blank = jax.tree.map(lambda x: jnp.full((k, *x.shape), jnp.nan, dtype), at)
     kept = _keep(Kept(save_ts, blank, none), at, zero, ~no)
     return ExplicitState(
@@ -213,7 +215,7 @@ def _advance(
     kept = _keep(state.kept, at, time, accept)
     trail = state.trail
     # Out-of-bounds indices are dropped by `set`, and so are rejected steps.
-    place = jnp.where(accept, trail.count, solver.recorded_steps)
+    place = jnp.where(accept, trail.count, trail.step.shape[0])
     trail = Trail(
         trail.step.at[place].set(step, mode="drop"),
         trail.stages.at[place].set(stages, mode="drop"),
@@ -270,9 +272,13 @@ def run_explicitly(
     field = lanczos(lambda v: term.adjoint_times(force, v[:, None])[:, 0], everywhere)
     weakly_stable = field.lowest >= -1e3 * jnp.finfo(factor.dtype).eps * field.largest
 
+    # What the first run needs for its save times, all need, and more of it.
+    forced = (save_ts.shape[0] * (1 / goal.shortening - 1)).astype(jnp.int32)
+    most = goal.max_steps + forced
+
     def proceed(state: ExplicitState) -> Bool[Array, ""]:
         tried = state.counts.accepted + state.counts.rejected
-        return enabled & ~state.ended & ~state.failed & (tried < goal.max_steps)
+        return enabled & ~state.ended & ~state.failed & (tried < most)
 
     def advance(state: ExplicitState) -> ExplicitState:
         return _advance(term, solver, goal, weakly_stable, state)

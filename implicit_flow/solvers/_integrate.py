@@ -163,6 +163,7 @@ def _assemble(
     misfit = relative_residual(term, state.factor)
     accepted = state.arrived & jnp.isinf(goal.t1) & (misfit > goal.residual)
     error = error + jnp.where(accepted, 2 * misfit, 0.0)
+    error = jnp.maximum(error, refined.chance)
     predicted = jnp.linalg.norm(term.predict(state.factor))
     share = predicted / jnp.where(term.scale > 0, term.scale, 1.0)
     error = jnp.where(state.vanished, share, error)

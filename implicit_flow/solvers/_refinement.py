@@ -28,8 +28,8 @@ _FRAME_ROUNDINGS = 2.0
 # tail is long, and no factor covers it; these leave two (docs/decisions/error_estimates.md).
 _FIRST_PAIR = 16.0
 # And the closer the first pair, the likelier by chance: at least this much of the geometric mean of
-# its distance and `rtol`, which is no reason for another run.
-_CHANCE = 3.5
+# its distance and `rtol`, up to `rtol` itself, so that it is no reason for another run.
+_CHANCE = 8.0
 _LATER_PAIR = 4.0
 _PAIR_BEFORE = 1.0
 # Share of `rtol` that the difference may take; the rest is for what else the estimate adds.
@@ -41,13 +41,15 @@ class Refined(eqx.Module):
 
     `sensitivity` bounds the part of the error that is due to rounding of the data; `perturbation`
     is the relative change of the data with which the run was made, of the order of rounding;
-    `along` is the distance to the run before, at the save times.
+    `along` is the distance to the run before, at the save times. `chance` is the least
+    that the error is estimated at, as two runs may agree by chance.
     """
 
     state: RunState
     tolerance: Float[Array, ""]
     perturbation: Float[Array, ""]
     difference: Float[Array, ""]
+    chance: Float[Array, ""]
     sensitivity: Float[Array, ""]
     along: Float[Array, " k"]
     total_steps: Int[Array, ""]
@@ -183,9 +185,9 @@ def refine(
         along = jnp.where(first | ~jnp.isfinite(along), jnp.inf, along)
 
         later = jnp.maximum(_LATER_PAIR * gap, _PAIR_BEFORE * progress.gap)
-        chance = _CHANCE * jnp.sqrt(jnp.where(jnp.isfinite(gap), gap, 0.0) * rtol)
-        earlier = jnp.maximum(_FIRST_PAIR * gap, chance)
-        difference = jnp.where(jnp.isfinite(progress.gap), later, earlier)
+        second = ~jnp.isfinite(progress.gap)
+        difference = jnp.where(second, _FIRST_PAIR * gap, later)
+        chance = _CHANCE * jnp.sqrt(jnp.where(second & jnp.isfinite(gap), gap, 0.0) * rtol)
         exhausted = old.num_runs >= solver.refinements
         settled = ~first & (difference <= _DIFFERENCE_SHARE * rtol)
         met = settled & (exhausted | (largest_along(along) <= rtol))
@@ -202,6 +204,7 @@ def refine(
             tolerance=tolerance,
             perturbation=perturbation,
             difference=difference,
+            chance=jnp.minimum(chance, rtol),
             sensitivity=gap,
             along=along,
             total_steps=old.total_steps,
@@ -239,6 +242,7 @@ def refine(
         tolerance=infinite,
         perturbation=size,
         difference=infinite,
+        chance=jnp.zeros((), dtype),
         sensitivity=infinite,
         along=jnp.full(inputs.save_ts.shape, jnp.inf, dtype),
         total_steps=zero,

@@ -1,5 +1,6 @@
 """Entries: few and many of them are worked with differently, and give the same."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -32,3 +33,13 @@ def test_products_are_those_of_the_stack(count):
     np.testing.assert_allclose(A.apply_product(same, same), square, atol=1e-13)
     mixed = np.einsum("kij,ij->k", stack, U @ V.T)
     np.testing.assert_allclose(A.apply_product(same, other), mixed, atol=1e-13)
+
+
+def test_a_stack_of_jax_stays_on_its_device():
+    stack = np.array([[[2.0, 1.0], [1.0, 0.0]]])
+    placed = jax.device_put(jnp.asarray(stack), jax.devices()[0])
+    kept, made = (imf.measurements.DenseMeasurement(one).stack for one in (placed, stack))
+    # Committed to it: computing with an array of another device is then refused, as JAX does.
+    assert kept.committed
+    assert not made.committed
+    assert kept.tolist() == made.tolist() == stack.tolist()

@@ -207,6 +207,37 @@ def test_steps_that_end_on_close_save_times_are_not_the_same_in_two_runs(rtol):
     assert float(errors[-1]) <= float(sol.error_estimate) <= rtol
 
 
+@pytest.mark.long
+def test_save_times_that_fill_what_a_run_may_take_and_record():
+    # The second run takes twice as many steps: 1400, of which 1024 are recorded without saves.
+    problem, times = observed(), jnp.linspace(0.0, 3.0, 700)
+
+    def end(targets):
+        sol = imf.simulate(
+            imf.Problem(problem.measurement, targets),
+            alpha=0.1,
+            t1=3.0,
+            rtol=1e-3,
+            saveat=times,
+            max_steps=1000,
+            solver=RungeKuttaChebyshev(),
+        )
+        return sol.X[0, 1], sol
+
+    slope, sol = jax.jit(jax.grad(end, has_aux=True))(problem.targets)
+    assert sol.result == RESULTS.successful
+    assert not jnp.any(jnp.isnan(sol.Xs))
+
+    def exact(targets):
+        moved = imf.Problem(problem.measurement, targets)
+        return imf.closed_forms.full_observation(moved, alpha=0.1, t=3.0)[0, 1]
+
+    along = jnp.asarray(np.random.default_rng(0).normal(size=9))
+    along = (along.reshape(3, 3) + along.reshape(3, 3).T).reshape(-1)
+    ahead, behind = exact(problem.targets + 1e-5 * along), exact(problem.targets - 1e-5 * along)
+    assert abs(float(slope @ along) - float(ahead - behind) / 2e-5) < 1e-5
+
+
 def test_the_default_follows_the_size():
     small = imf.problems.single_measurement(3, key=jax.random.key(0))
     solver = jax.eval_shape(lambda: imf.simulate(small, alpha=0.1, throw=False)).solver
