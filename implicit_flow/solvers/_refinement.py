@@ -28,8 +28,8 @@ _FRAME_ROUNDINGS = 2.0
 # tail is long, and no factor covers it; these leave two (docs/decisions/error_estimates.md).
 _FIRST_PAIR = 16.0
 # And the closer the first pair, the likelier by chance: at least this much of the geometric mean of
-# its distance and `rtol`, up to `rtol` itself, so that it is no reason for another run.
-_CHANCE = 8.0
+# its distance and `rtol`, up to what `rtol` leaves, so that it is no reason for another run.
+_CHANCE, _MOST_BY_CHANCE = 8.0, 0.99
 _LATER_PAIR = 4.0
 _PAIR_BEFORE = 1.0
 # Share of `rtol` that the difference may take; the rest is for what else the estimate adds.
@@ -204,7 +204,7 @@ def refine(
             tolerance=tolerance,
             perturbation=perturbation,
             difference=difference,
-            chance=jnp.minimum(chance, rtol),
+            chance=jnp.minimum(chance, _MOST_BY_CHANCE * rtol),
             sensitivity=gap,
             along=along,
             total_steps=old.total_steps,
