@@ -115,6 +115,8 @@ def find_critical_points(
     if minimum is not None:
         _checks.finite(minimum, "minimum")
     _checks.at_least(num_steps, "num_steps", 1)
+    # The damping of the method has JAX's default type, and takes no lesser one beside it.
+    starts = starts.astype(np.promote_types(starts.dtype, jnp.result_type(float)))
     with jax.numpy_dtype_promotion("standard"):
         found = jax.device_get(_search(objective, starts, tolerance, num_steps))
     loose = np.sqrt(tolerance)

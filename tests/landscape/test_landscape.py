@@ -94,6 +94,10 @@ def test_all_critical_points_of_principal_components(key):
     )
     assert found.kinds == ("global minimum", *("strict saddle",) * (len(order) - 1))
     assert sum(found.counts) + found.num_lost == found.num_starts == 180
+    # Data in single precision, where double is on.
+    single = PrincipalComponents(f.matrix.astype(jnp.float32), rank)
+    again = find_critical_points(single, starts.astype(jnp.float32), minimum=0.25, tolerance=1e-6)
+    np.testing.assert_allclose(again.values, order, atol=1e-5)
 
 
 @pytest.mark.parametrize(("d", "kind"), [(0.3, "strict saddle"), (0.7, "spurious minimum")])
