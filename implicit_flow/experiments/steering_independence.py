@@ -145,13 +145,16 @@ def run(
         if turns[i] == 0:
             exact[k, a] = closed_forms.commuting(problem, log10_alpha=ladder[a])
 
-    # One program for all, compiled by the first; the smallest starts take longest.
-    first, *others = sorted(np.ndindex(shape[:3]), key=lambda place: -place[2])
-    fill(first)
-    side_by_side(fill, others)
-    for i, angle in enumerate(turns):
+    # The smallest starts take longest.
+    for a in reversed(range(len(ladder))):
+        places = [(*place, a) for place in np.ndindex(shape[:2])]
+        if a == len(ladder) - 1:
+            # One program for all, compiled by the first.
+            fill(places.pop(0))
+        side_by_side(fill, places)
+        say(f"alpha = 1e{ladder[a]:g}: largest misfit {missed[:, :, a].max():.1g}")
+    for i in range(len(turns)):
         least[i] = [min_nuclear_norm(family[i][0]).value for family in families]
-        say(f"angle {angle:g}: largest misfit {missed[i].max():.1g}")
     lanes, places = ("angle", "instance", "log10_alpha", "steering"), range(len(turns))
     ds = xarray.Dataset(
         {

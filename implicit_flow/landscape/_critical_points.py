@@ -85,7 +85,7 @@ def find_critical_points(
     Args:
         objective: the objective.
         starts: where to begin, shape (s, ...); of several sizes, as critical points may lie
-            anywhere.
+            anywhere. The search is in JAX's default type, be that of the objective a lesser one.
         minimum: the least value, if known; it tells global minima from others.
         tolerance: see above.
         num_steps: the largest number of steps from each start.
@@ -204,7 +204,7 @@ def _search(
             "curvatures": jnp.linalg.norm(second(start), ord=2),
         }
 
-    return each(jax.jit(one), starts)
+    return each(one, starts)
 
 
 def across_symmetries(

@@ -12,7 +12,6 @@ import optax
 from jaxtyping import Array, Key, PyTree
 
 from .. import _checks
-from .._compiled import compiled
 from ._checkpoint import load_checkpoint, save_checkpoint
 from ._mlp import squared_norm
 from ._path_norm import path_norm
@@ -166,7 +165,7 @@ def _record(step: int, network: Any, task: AbstractTask) -> Record:
     return {"step": float(step), **{name: float(x) for name, x in _measure(network, task).items()}}
 
 
-@compiled
+@eqx.filter_jit
 def _measure(network: Any, task: AbstractTask) -> dict[str, Array]:
     """Losses, errors and norms; in batches, so that a large network fits."""
 

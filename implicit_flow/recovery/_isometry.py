@@ -145,7 +145,7 @@ def _bracket(
 
     keys = jnp.concatenate([jax.random.split(key, num_starts)] * 2)
     down = jnp.arange(2 * num_starts) < num_starts
-    ends, points = each(jax.jit(search), jnp.where(down, -1, 1).astype(dtype), keys)
+    ends, points = each(search, jnp.where(down, -1, 1).astype(dtype), keys)
     low, high = ends[:num_starts], ends[num_starts:]
     lows, highs = points[:num_starts], points[num_starts:]
     smallest, largest = jnp.min(low), jnp.max(high)

@@ -167,9 +167,9 @@ def _advance(
     most = min(solver.max_stages, int((_STAGE_NOISE / eps) ** 0.5))
     wanted = jnp.minimum(state.step, longest_step(most, state.radius))
     # A step that is as long but for rounding leaves none behind it.
-    last = jnp.minimum(wanted, longest) >= stop - state.time - 16 * eps * stop
-    wanted = jnp.where(last, wanted, jnp.minimum(wanted, longest))
-    step = jnp.where(last, stop - state.time, wanted)
+    allowed = jnp.minimum(wanted, longest)
+    last = allowed >= stop - state.time - 16 * eps * stop
+    step = jnp.where(last, stop - state.time, allowed)
     stages = jnp.where(enabled, stages_for(step * state.radius, most), 0)
 
     at = chebyshev_step(term, state.at, state.slope, step, stages)

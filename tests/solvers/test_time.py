@@ -136,3 +136,21 @@ def test_the_norm_that_grows_without_bound_for_a_million_times_its_scale():
     assert np.all(np.isfinite(sol.log_eigenvalues))
     assert float(jnp.sum(sol.log_eigenvalues)) == pytest.approx(identity, rel=1e-6)
     assert identity < -10_000
+
+
+def test_two_runs_that_agree_by_chance_are_not_believed():
+    """Here they agree 70 times as well as they are right."""
+    problem = imf.problems.rectangular_completion((3, 2), 2, 6, key=jax.random.key(3))
+    A, y = np.asarray(problem.measurement.as_stack()), np.asarray(problem.targets)
+    sol = imf.simulate(problem, alpha=1e-6, t1=30.0)
+
+    def velocity(_, u):
+        U = u.reshape(5, 5)
+        return -(np.tensordot(np.einsum("kij,ij->k", A, U @ U.T) - y, A, 1) @ U).ravel()
+
+    found = solve_ivp(
+        velocity, (0, 30), 1e-3 * np.eye(5).ravel(), method="DOP853", rtol=1e-12, atol=1e-15
+    )
+    U = found.y[:, -1].reshape(5, 5)
+    error = np.linalg.norm(sol.X - U @ U.T) / np.linalg.norm(U @ U.T)
+    assert error <= float(sol.error_estimate) <= 1e-6
