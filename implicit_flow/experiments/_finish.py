@@ -75,11 +75,14 @@ def conclude(outcome: str, text: str, numbers: Mapping[Any, Any]) -> dict[str, s
     # Not at the top: the list of experiments reads this module, and is quick.
     import numpy as np
 
-    missing = []
+    unmeasured, broken = [], []
     for name, values in numbers.items():
         finite = np.isfinite(np.asarray(values, float))
-        if finite.size == 0 or not finite.all():
-            missing.append(f"{finite.size - int(finite.sum())} of {finite.size} of {name}")
-    if missing:
-        outcome, text = "undecided", f"Not finite: {', '.join(missing)}. {text}"
+        if finite.size == 0:
+            unmeasured.append(str(name))
+        elif not finite.all():
+            broken.append(f"{finite.size - int(finite.sum())} of {finite.size} of {name}")
+    for said, missing in (("Not finite", broken), ("Not measured", unmeasured)):
+        if missing:
+            outcome, text = "undecided", f"{said}: {', '.join(missing)}. {text}"
     return {"outcome": outcome, "outcome_text": text}

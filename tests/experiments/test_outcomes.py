@@ -62,17 +62,17 @@ def test_exponents_count_against_the_claim_only_where_the_excess_is_small():
 @pytest.mark.parametrize(
     ("numbers", "said"),
     [
-        ([1.0, np.nan], "1 of 2 of x"),
-        ([1.0, np.inf], "1 of 2 of x"),
-        ([], "0 of 0 of x"),
-        (np.full((2, 3), np.nan), "6 of 6 of x"),
+        ([1.0, np.nan], "Not finite: 1 of 2 of x"),
+        ([1.0, np.inf], "Not finite: 1 of 2 of x"),
+        ([], "Not measured: x"),
+        (np.full((2, 3), np.nan), "Not finite: 6 of 6 of x"),
     ],
 )
 @pytest.mark.parametrize("outcome", ["holds", "fails"])
 def test_what_is_missing_leaves_a_claim_open(numbers, said, outcome):
     found = conclude(outcome, "All well.", {"x": numbers, "y": 0.0})
     assert found["outcome"] == "undecided"
-    assert found["outcome_text"] == f"Not finite: {said}. All well."
+    assert found["outcome_text"] == f"{said}. All well."
     whole = conclude(outcome, "All well.", {"x": [1.0, 2.0], "y": True})
     assert whole == {"outcome": outcome, "outcome_text": "All well."}
 
