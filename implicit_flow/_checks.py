@@ -253,11 +253,11 @@ def probability(value: Any, name: str) -> None:
         refuse(name, "be a number from 0 to below 1", f"is {reprlib.repr(value)}")
 
 
-def seed(value: Any, name: str) -> None:
-    """Refuse what no generator of random numbers can be started from."""
+def seed(value: Any, name: str, *, bits: int = 63) -> None:
+    """Refuse what no generator of random numbers can be started from, or no file can hold."""
     at_least(value, name, 0)
-    if value >= 2**63:
-        refuse(name, "lie between 0 and 2^63 - 1", f"is {value}")
+    if value >= 2**bits:
+        refuse(name, f"lie between 0 and 2^{bits} - 1", f"is {value}")
 
 
 def random_key(value: Any, name: str = "key") -> Any:

@@ -105,7 +105,7 @@ def run(
     ]
     chosen = _one(tuple(str(value) for value in asked if value is not None))
     _one_or_all(name, every=every, changes=changes, jobs=jobs)
-    _checks.seed(seed, "--seed")
+    _checks.seed(seed, "--seed", bits=31)
     if name is None:
         from ._laboratory import Course, run_all
 

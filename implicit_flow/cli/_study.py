@@ -1,7 +1,6 @@
 """A study in a TOML file: what to run, over which axes, and where to."""
 
 import functools
-import importlib.util
 import inspect
 import math
 import tomllib
@@ -15,10 +14,13 @@ import numpy as np
 
 from .. import _checks, sweeps
 from ._measures import DEFAULT_MEASURES, MEASURES, measure
+from ._study_function import known, own_function
 
 
 _SECTIONS = ("problem", "flow", "function", "axes", "output")
 _RANGE_KEYS = ("from", "to", "count", "spacing")
+# Axes that hold real numbers, also where all of them are whole.
+_REAL = ("alpha", "log10_alpha", "noise", "rtol", "t1")
 # What pictures say at the axes of a study of flows.
 _MEANINGS = {
     "alpha": "α, scale of X0",
@@ -47,6 +49,7 @@ class StudyFile:
         store: where the results go, or None.
         chunk_size: cells in a chunk, or None.
         cost: relative cost of a cell, or None where nothing is known.
+        source: the user's own file, or None.
     """
 
     function: Callable[..., Any]
@@ -56,6 +59,7 @@ class StudyFile:
     store: str | None
     chunk_size: int | None
     cost: Callable[..., float] | None
+    source: Path | None
 
 
 # Values of one axis: as many cells as no sweep has.
@@ -84,7 +88,7 @@ def read_study(path: Path) -> StudyFile:
         text = tomllib.loads(path.read_text("utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         _checks.refuse("STUDY", "be a TOML file", f"{path} is not: {error}")
-    _known(text, _SECTIONS, "STUDY")
+    known(text, _SECTIONS, "STUDY")
     for section, content in text.items():
         if not isinstance(content, dict):
             _checks.refuse(
@@ -94,40 +98,47 @@ def read_study(path: Path) -> StudyFile:
         _checks.refuse("STUDY", "have a section [axes]", "has none", "Add for example seed = [0].")
     axes = {name: _axis(name, given) for name, given in text["axes"].items()}
     output = dict(text.get("output", {}))
-    _known(output, ("store", "chunk_size", "variables"), "[output]")
+    known(output, ("store", "chunk_size", "variables"), "[output]")
     if ("function" in text) == ("problem" in text):
         _checks.refuse(
             "STUDY", "have either [problem] or [function]", "has both or none", "Keep one of them."
         )
     if "function" in text:
-        function, static = _own_function(text["function"], path)
+        for idle, is_there in (
+            ("[flow]", "flow" in text),
+            ("[output] variables", "variables" in output),
+        ):
+            if is_there:
+                _checks.refuse(
+                    "STUDY",
+                    f"have no {idle} beside [function]",
+                    "has one",
+                    "The function alone says what is computed and returned: remove it.",
+                )
+        function, static = own_function(text["function"], path)
         outputs: dict[str, sweeps.Output] = {}
         cost = None
+        source = path.parent / text["function"]["file"]
     else:
         wanted = output.get("variables", DEFAULT_MEASURES)
-        if isinstance(wanted, str):
+        if not isinstance(wanted, list | tuple):
             _checks.refuse(
-                "[output] variables", "be a list", f"is {wanted!r}", f'Write ["{wanted}"].'
+                "[output] variables", "be a list", f"is {wanted!r}", 'Write for example ["gap"].'
             )
         variables = tuple(wanted)
-        _known(variables, tuple(MEASURES), "[output] variables")
+        known(variables, tuple(MEASURES), "[output] variables")
+        axes = {name: _counted(name, axis) for name, axis in axes.items()}
         function, static = _flow_function(text["problem"], text.get("flow", {}), axes, variables)
         outputs = {name: MEASURES[name].output for name in variables}
         axes = {
             name: sweeps.Axis(axis.values, description=_MEANINGS.get(name, ""))
             for name, axis in axes.items()
         }
-        cost = flow_cost
+        cost, source = flow_cost, None
     store, chunk_size = output.get("store"), output.get("chunk_size")
     if store is not None and not isinstance(store, str):
         _checks.refuse("[output] store", "be a path in quotes", f"is {store!r}")
-    return StudyFile(function, axes, static, outputs, store, chunk_size, cost)
-
-
-def _known(given: Any, known: tuple[str, ...], where: str) -> None:
-    for name in given:
-        if name not in known:
-            _checks.refuse(where, f"hold only {', '.join(known)}", f"holds {name!r}")
+    return StudyFile(function, axes, static, outputs, store, chunk_size, cost, source)
 
 
 def _axis(name: str, given: Any) -> sweeps.Axis:
@@ -141,7 +152,7 @@ def _axis(name: str, given: Any) -> sweeps.Axis:
             f"is {given!r}",
             "Write for example [1, 2, 3] or {from = -1, to = -12, count = 12}.",
         )
-    _known(given, _RANGE_KEYS, where)
+    known(given, _RANGE_KEYS, where)
     first, last, spacing = given["from"], given["to"], given.get("spacing", "linear")
     for end in (first, last):
         if isinstance(end, bool) or not isinstance(end, int | float) or not np.isfinite(end):
@@ -156,33 +167,29 @@ def _axis(name: str, given: Any) -> sweeps.Axis:
     count = given["count"]
     if isinstance(count, bool) or not isinstance(count, int) or not 1 <= count <= _MOST:
         _checks.refuse(where, f"have a count from 1 to {_MOST:,}", f"has {count!r}")
+    return sweeps.Axis(_spaced(where, first, last, count, spacing))
+
+
+def _counted(name: str, axis: sweeps.Axis) -> sweeps.Axis:
+    """Seeds and sizes of an equally spaced range as the integers that they are."""
+    values = axis.values
+    counts = name not in _REAL and isinstance(values, np.ndarray) and values.dtype.kind == "f"
+    whole = counts and bool(np.all(values == np.round(values)))
+    return sweeps.Axis(values.astype(np.int64)) if whole else axis
+
+
+def _spaced(
+    where: str, first: float | int, last: float | int, count: int, spacing: Any
+) -> np.ndarray:
     if spacing == "linear":
-        return sweeps.Axis(np.linspace(first, last, count))
+        return np.linspace(first, last, count)
     if spacing != "log":
         _checks.refuse(where, 'have a spacing of "linear" or "log"', f"has {spacing!r}")
     if min(first, last) <= 0:
         _checks.refuse(
             where, "be positive for a logarithmic spacing", f"goes to {min(first, last)}"
         )
-    return sweeps.Axis(np.geomspace(first, last, count))
-
-
-def _own_function(given: Mapping[str, Any], path: Path) -> tuple[Callable[..., Any], tuple]:
-    """A function out of a Python file beside the study."""
-    _known(given, ("file", "name", "static"), "[function]")
-    for needed in ("file", "name"):
-        if needed not in given:
-            _checks.refuse("[function]", f"have `{needed}`", "has none")
-    file = path.parent / given["file"]
-    spec = importlib.util.spec_from_file_location(file.stem, file)
-    if spec is None or spec.loader is None or not file.is_file():
-        _checks.refuse("[function] file", "be a Python file", f"{file} is none")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    function = getattr(module, given["name"], None)
-    if not callable(function):
-        _checks.refuse("[function] name", f"be a function of {file.name}", f"is {given['name']!r}")
-    return function, tuple(given.get("static", ()))
+    return np.geomspace(first, last, count)
 
 
 def _flow_function(
@@ -199,13 +206,28 @@ def _flow_function(
         generator, of_problem = problems.load, ("file",)
     else:
         generator = _named(problems, problem.pop("kind", None), "[problem] kind", _is_generator)
-        of_problem = (*inspect.signature(generator).parameters, "seed")
+        # The key comes from the seed.
+        parameters = inspect.signature(generator).parameters
+        of_problem = (*(name for name in parameters if name != "key"), "seed")
+    if "file" in problem and "truth_error" in variables:
+        _checks.refuse(
+            "[output] variables",
+            "hold what the problem can tell",
+            'holds "truth_error", and a problem of a file has no planted X',
+            "Remove it.",
+        )
+    _whole_seeds(problem, axes)
     kind = _named(flows, flow.pop("kind", "FactorFlow"), "[flow] kind", _is_flow)
     of_flow = tuple(name for name in inspect.signature(kind).parameters if name != "seed")
     of_simulate = ("alpha", "log10_alpha", "t1", "rtol", "max_steps")
-    _known(problem, of_problem, "[problem]")
-    _known(flow, (*of_flow, *of_simulate), "[flow]")
-    _known(axes, (*of_problem, *of_flow, *of_simulate), "[axes]")
+    known(problem, of_problem, "[problem]")
+    known(flow, (*of_flow, *of_simulate), "[flow]")
+    known(axes, (*of_problem, *of_flow, *of_simulate), "[axes]")
+    for where, made, given in (("[problem]", generator, problem), ("[flow]", kind, flow)):
+        for name, parameter in inspect.signature(made).parameters.items():
+            needed = parameter.default is inspect.Parameter.empty and name not in ("key", "path")
+            if needed and name not in given and name not in axes:
+                _checks.refuse(where, f"have `{name}`", "has none, nor has [axes]")
     traced = ("seed", "noise", "alpha", "log10_alpha", "t1")
     function = functools.partial(
         flow_cell,
@@ -217,6 +239,14 @@ def _flow_function(
     return function, tuple(name for name in axes if name not in traced)
 
 
+def _whole_seeds(problem: Mapping[str, Any], axes: Mapping[str, Any]) -> None:
+    of_axis = list(axes["seed"].values) if "seed" in axes else []
+    for where, seeds in (("[problem]", [problem.get("seed", 0)]), ("[axes]", of_axis)):
+        for seed in seeds:
+            if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
+                _checks.refuse(f"{where} seed", "be an integer, 0 at least", f"is {seed!r}")
+
+
 def _is_generator(value: Any) -> bool:
     return inspect.isfunction(value) and "key" in inspect.signature(value).parameters
 
@@ -224,11 +254,10 @@ def _is_generator(value: Any) -> bool:
 def _is_flow(value: Any) -> bool:
     from .. import flows
 
-    return (
-        inspect.isclass(value)
-        and issubclass(value, flows.AbstractFlow)
-        and not inspect.isabstract(value)
-    )
+    if not inspect.isclass(value) or not issubclass(value, flows.AbstractFlow):
+        return False
+    # A potential or a steering is an object, which no line of TOML can be.
+    return not inspect.isabstract(value) and value not in (flows.MirrorFlow, flows.SteeredFlow)
 
 
 def _named(module: Any, name: Any, where: str, fits: Callable[[Any], bool]) -> Any:

@@ -78,6 +78,7 @@ def run(
     # Imported when the processes have met: JAX must not start before.
     from .. import sweeps
     from ._study import read_study
+    from ._study_function import errors_of
 
     with _one_line_errors():
         read = read_study(study)
@@ -89,18 +90,21 @@ def run(
             "threads": threads,
         }
         if dry_run:
-            typer.echo(str(sweeps.estimate(read.function, read.axes, **common)))
+            with errors_of(read.source):
+                found = sweeps.estimate(read.function, read.axes, **common)
+            typer.echo(str(found))
             typer.echo(f"store     {where} ({'exists' if Path(where).exists() else 'new'})")
             return
-        sweeps.sweep(
-            read.function,
-            read.axes,
-            store=where,
-            outputs=read.outputs,
-            progress=not quiet,
-            force_resume=force_resume,
-            **common,
-        )
+        with errors_of(read.source):
+            sweeps.sweep(
+                read.function,
+                read.axes,
+                store=where,
+                outputs=read.outputs,
+                progress=not quiet,
+                force_resume=force_resume,
+                **common,
+            )
         if jax.process_count() == 1:
             typer.echo(_summary(where))
         else:
@@ -182,7 +186,9 @@ def _summary(store: str | Path) -> str:
     cells = counted(found.cells, "cell")
     lines = [f"{store}: {found.done:,} of {cells} done, {found.failed:,} failed"]
     lines += [
-        f"  {count:>9,}  {name}" for name, count in found.outcomes.items() if count < found.cells
+        f"  {count:>9,}  {name}"
+        for name, count in found.outcomes.items()
+        if count < found.cells or name != "successful"
     ]
     if found.damaged:
         damaged = counted(found.damaged, "damaged chunk")
@@ -212,6 +218,13 @@ def _join(coordinator: str | None, processes: int | None, process: int | None) -
                 "they do not come together",
                 "Give all three, or none.",
             )
+        if processes is None or processes < 1:
+            _checks.refuse("--processes", "be 1 at least", f"is {processes}")
+        if process is None or not 0 <= process < processes:
+            _checks.refuse("--process", f"lie in 0 ... {processes - 1}", f"is {process}")
+        host, _, port = (coordinator or "").rpartition(":")
+        if not host or not port.isdigit() or not 0 < int(port) < 2**16:
+            _checks.refuse("--coordinator", "be HOST:PORT", f"is {coordinator!r}")
         jax.distributed.initialize(coordinator, processes, process)
     elif int(os.environ.get("SLURM_STEP_NUM_TASKS", "1")) > 1:
         # Set by `srun` alone, so that a command in the batch script itself does not wait.
@@ -228,8 +241,9 @@ def _one_line_errors() -> Iterator[None]:
         early = "Interrupted before anything new was computed. Run the same command again."
         typer.echo(str(stop) or early, err=True)
         raise SystemExit(_INTERRUPTED) from None
-    except ValueError as error:
-        if "\n" not in str(error):
+    except (ValueError, TypeError) as error:
+        refused = isinstance(error, TypeError) and str(error).startswith("Argument `")
+        if "\n" not in str(error) and not refused:
             raise
         typer.echo(f"Error: {error}", err=True)
         raise SystemExit(_BAD_INPUT) from None

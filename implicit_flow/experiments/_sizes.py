@@ -51,7 +51,8 @@ def sizes(
         near = difflib.get_close_matches(str(setting), settings, n=1)
         cure = f"Did you mean {near[0]!r}?" if near else ""
         _checks.refuse("setting", f"be one of {', '.join(settings)}", f"is {setting!r}", cure)
-    _checks.seed(seed, "seed")
+    # NetCDF, in which results are kept, has integers of 32 bits.
+    _checks.seed(seed, "seed", bits=31)
     chosen = dict(settings[setting])
     for name, value in given.items():
         if value is not None:

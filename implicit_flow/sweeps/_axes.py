@@ -144,6 +144,11 @@ def _as_array(name: str, values: Any) -> np.ndarray:
         raise ValueError(
             f"{where} must be a sequence of values, but is {values!r}. Pass [{values!r}]."
         )
+    if isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values):
+        raise ValueError(
+            f"{where} must hold a value at every place, but is masked at some. "
+            "Pass `values.compressed()`."
+        )
     if isinstance(values, np.ndarray | jax.Array):
         array = np.asarray(values)
     else:
@@ -224,8 +229,11 @@ def accepts_key(function: Callable[..., Any]) -> bool:
         function: any callable.
 
     Returns:
-        True if `key=` is one of its named parameters.
+        True if `key=` is one of its named parameters, and not given by `functools.partial`.
     """
+    given = getattr(function, "keywords", None)
+    if isinstance(given, Mapping) and "key" in given:
+        return False
     try:
         return "key" in inspect.signature(function).parameters
     except (TypeError, ValueError):

@@ -194,7 +194,17 @@ def cell_ids(grid: Grid, indices: tuple[np.ndarray, ...]) -> np.ndarray:
 
 def _value_hashes(axis: GridAxis, index: np.ndarray) -> np.ndarray:
     values = axis.values[index]
-    salt = np.full(values.shape, _digest(f"{axis.name}:{values.dtype.kind}"), np.uint64)
+    if values.dtype.kind == "f":
+        # 1.0 is the value 1: an axis to which halves are added holds the same cells as before.
+        whole = (values == np.trunc(values)) & (np.abs(values) < 2.0**53)
+        counted = np.where(whole, values, 0.0).astype(np.int64)
+        exact = _bit_hashes(axis.name, counted)
+        return np.where(whole, exact, _bit_hashes(axis.name, values))
+    return _bit_hashes(axis.name, values)
+
+
+def _bit_hashes(name: str, values: np.ndarray) -> np.ndarray:
+    salt = np.full(values.shape, _digest(f"{name}:{values.dtype.kind}"), np.uint64)
     if values.dtype.kind == "U":
         bits = np.asarray([_digest(value) for value in values.tolist()], np.uint64)
     elif values.dtype.kind == "b":

@@ -6,7 +6,7 @@ import json
 import os
 import platform
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, final
@@ -106,17 +106,41 @@ class Ledger:
     def finish(self, entries: Mapping[int, Record]) -> None:
         """Marks blocks done; the files that their entries name must be durable by now."""
         write_files(
-            [(self._entry(block), _dump(entry).encode()) for block, entry in entries.items()]
+            [
+                (self._entry(block), _dump({**entry, "block": block}).encode())
+                for block, entry in entries.items()
+            ]
         )
 
     def entries(self) -> Iterator[tuple[int, Record | None]]:
         """The entries of the blocks that are marked done, one by one; None for damaged ones."""
-        with os.scandir(self._folder / "done") as listing:
-            # Copies that a synchronized folder makes have other names.
-            names = [item.name for item in listing if re.fullmatch(r"[0-9]+\.json", item.name)]
-        for block in sorted(int(name.removesuffix(".json")) for name in names):
+        for block in sorted(self.blocks()):
             entry = _read(self._entry(block))
-            yield block, entry if _is_intact(entry) else None
+            # A copy under another number vouches for nothing.
+            own = _is_intact(entry) and entry.get("block") == block
+            yield block, entry if own else None
+
+    def blocks(self) -> set[int]:
+        """The blocks that are marked done, by the names of their entries alone."""
+        try:
+            with os.scandir(self._folder / "done") as listing:
+                # Copies that a synchronized folder makes have other names.
+                whole = re.compile(r"(0|[1-9][0-9]*)\.json")
+                names = [item.name for item in listing if whole.fullmatch(item.name)]
+        except FileNotFoundError:
+            return set()
+        return {int(name.removesuffix(".json")) for name in names}
+
+    def has(self, files: Iterable[str]) -> bool:
+        """Whether files are there, whatever they hold.
+
+        Args:
+            files: paths inside the store.
+
+        Returns:
+            False if one is missing.
+        """
+        return all((self._root / name).is_file() for name in files)
 
     def is_whole(self, files: Mapping[str, str]) -> bool:
         """Whether files hold what was written.

@@ -26,9 +26,12 @@ def load(store: str | os.PathLike[str]) -> "xarray.Dataset":
         have the result `pending`.
 
     Raises:
-        ValueError: if there is no sweep at this path, or its labels are damaged.
+        ValueError: if there is no sweep at this path, its labels are damaged, or results that are
+            marked done are missing.
     """
-    _whole(_ledger(store), store)
+    ledger = _ledger(store)
+    _whole(ledger, store)
+    _complete(ledger, store)
     return open_dataset(as_path(store))
 
 
@@ -69,7 +72,8 @@ def status(store: str | os.PathLike[str]) -> Status:
         ValueError: if there is no sweep at this path, or its labels are damaged.
     """
     ledger = _ledger(store)
-    dataset = load(store)
+    _whole(ledger, store)
+    dataset = open_dataset(as_path(store))
     cut = zip(dataset["result"].shape, ledger.manifest()["block_shape"], strict=True)
     count = math.prod(-(-cells // block) for cells, block in cut)
     done = failed = damaged = 0
@@ -95,6 +99,21 @@ def _whole(ledger: Ledger, store: str | os.PathLike[str]) -> None:
             f"Argument `store` must be as it was made, but labels or metadata in "
             f"{os.fspath(store)!r} have changed or are missing. Run the same sweep again: it "
             "restores them, and computes only what is damaged."
+        )
+
+
+def _complete(ledger: Ledger, store: str | os.PathLike[str]) -> None:
+    """Refuse a store of which files are gone: Zarr would read them as fill values.
+
+    One whose bytes have changed is for Zarr to notice, by its checksum.
+    """
+    entries = (entry for _, entry in ledger.entries() if entry is not None)
+    gone = [entry["block"] for entry in entries if not ledger.has(entry["files"])]
+    if gone:
+        raise ValueError(
+            f"Argument `store` must have all files that it marks done, but {os.fspath(store)!r} "
+            f"lacks some of chunk {gone[0]}{' and others' if len(gone) > 1 else ''}. Run the same "
+            "sweep again: it computes only what is damaged."
         )
 
 

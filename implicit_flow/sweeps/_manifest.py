@@ -25,7 +25,7 @@ from ._source import function_name, function_source
 Record: TypeAlias = dict[str, Any]
 
 # Differences in these sections change the shape of the store; no insistence helps there.
-_FIXED = ("axes", "returns")
+_FIXED = ("axes", "returns", "outputs")
 
 
 def identity(
@@ -45,6 +45,7 @@ def identity(
     return {
         "axes": {axis.name: _axis_record(axis) for axis in grid.axes},
         "returns": returned.describe(),
+        "outputs": returned.described_outputs(),
         # Not the module: a script and an import of it are the same study.
         "source": {
             "name": function_name(function).rpartition(".")[2],

@@ -22,7 +22,7 @@ _OWN = {
     NOT_FINITE: (
         "not_finite",
         "The function returned nan or inf in this cell. Run it alone to see where it arises, or "
-        "say `Output(may_be_nonfinite=True)` where it is an answer.",
+        "say `Output(may_be_nonfinite=True)` where it is an answer, for a store of its own.",
     ),
     RAISED: (
         "raised",

@@ -13,6 +13,10 @@ from ._axes import RESERVED
 from ._outcomes import Item
 
 
+# Of file names, with room for what Zarr and we append.
+_LONGEST_NAME = 200
+
+
 @final
 @dataclass(frozen=True)
 class Output:
@@ -51,6 +55,13 @@ class Variable:
     def describe(self) -> str:
         return f"{self.dtype}{list(self.shape)}"
 
+    def describe_output(self) -> str:
+        nonfinite = "an answer" if self.output.may_be_nonfinite else "a failure"
+        return (
+            f"in units {self.output.units!r}, {self.output.description!r}, over "
+            f"{list(self.dims)}, nan and inf {nonfinite}"
+        )
+
 
 @final
 @dataclass(frozen=True)
@@ -60,6 +71,10 @@ class Returned:
     variables: tuple[Variable, ...]
     result_position: int | None
     enumeration: Any
+
+    def described_outputs(self) -> dict[str, str]:
+        """What the labels say, and what counts as a failure."""
+        return {variable.name: variable.describe_output() for variable in self.variables}
 
     def describe(self) -> dict[str, str]:
         described = {variable.name: variable.describe() for variable in self.variables}
@@ -153,10 +168,17 @@ def _check_name(name: str, taken: list[str]) -> None:
             f"Argument `function` must return names of its own, but {name!r} is also the name of "
             "an axis or of another array. Rename one of them."
         )
-    if not name or "/" in name or name.startswith("."):
+    if (
+        not name
+        or name.startswith(".")
+        or any(letter in name for letter in "/\\\0")
+        or name == "zarr.json"
+        or len(name.encode()) > _LONGEST_NAME
+    ):
         raise ValueError(
-            f"Argument `function` must return names without '/' or a leading '.', but returns "
-            f"{name!r}, which cannot name an array in a store. Rename it."
+            "Argument `function` must return names that can be those of folders (no slash or "
+            f"backslash, no leading '.', not 'zarr.json', at most {_LONGEST_NAME} bytes), but "
+            f"returns {name[:80]!r}. Rename it."
         )
 
 

@@ -120,16 +120,19 @@ def sweep(
         if isinstance(progress, AbstractProgress)
         else (ProgressLine() if progress else NoProgress())
     )
+    opening = None
     if store is None:
         plan, keeper, missing = _in_memory(traced, chunk_size, strategy)
     else:
         opening = _Opening(traced, as_path(store), chunk_size, strategy, reporter)
         plan, keeper, missing = opening.open(resume=resume, force=force_resume)
     share = order_share(plan, missing, placement)
-    _report_start(reporter, plan, keeper, share)
     try:
         # A store that is finished may lie where nothing can be written.
         with keeper.claimed(placement) if share else nullcontext():
+            if opening is not None and share:
+                share = order_share(plan, opening.still_missing(missing), placement)
+            _report_start(reporter, plan, keeper, share)
             Execution(plan, keeper, reporter).run(share)
     finally:
         reporter.close()
@@ -215,7 +218,7 @@ class _Opening:
             lambda: self._layout(resume=resume, force=force), (len(self._study.grid.axes),)
         )
         blocks = Blocks(self._study.grid, tuple(int(length) for length in shape))
-        keeper = ZarrStore(self._path, blocks, self._study.returned)
+        self._keeper = keeper = ZarrStore(self._path, blocks, self._study.returned)
         is_missing = agree(lambda: self._missing(keeper), (blocks.count,))
         plan = Plan(self._study, blocks, self._strategy)
         return plan, keeper, np.flatnonzero(is_missing)
@@ -263,7 +266,7 @@ class _Opening:
         if fixed or (forceable and not force):
             listed = "\n".join(f"  - {difference}" for difference in [*fixed, *forceable])
             cure = (
-                "These decide the layout of the store: pass another path."
+                "These are settled when a store is made: pass another path."
                 if fixed
                 else "Pass another path; or, if cells of both may stand side by side, "
                 "force_resume=True (on the command line --force-resume)."
@@ -275,6 +278,21 @@ class _Opening:
         if forceable:
             self._reporter.note("Going on in spite of: " + "; ".join(forceable))
         return tuple(int(length) for length in manifest["block_shape"])
+
+    def still_missing(self, missing: np.ndarray) -> np.ndarray:
+        """The blocks to compute, once the store is claimed: another run may have ended before that.
+
+        Processes that share a sweep agreed on their shares, and have no further say.
+
+        Args:
+            missing: what was missing when the store was opened.
+
+        Returns:
+            What is missing now.
+        """
+        if self._study.placement.processes > 1 or not self._keeper.has_changed():
+            return missing
+        return np.flatnonzero(self._missing(self._keeper))
 
     def _missing(self, keeper: ZarrStore) -> np.ndarray:
         damaged = keeper.verify()

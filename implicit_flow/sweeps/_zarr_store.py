@@ -50,6 +50,7 @@ class ZarrStore(AbstractStore):
         self._ledger = Ledger(path)
         # Of the blocks that are done: the number of cells, and of failed ones.
         self._done: dict[int, tuple[int, int]] = {}
+        self._listed: set[int] = set()
         self._returned = returned
         # What this object has written from the first block on, so that nothing need be read.
         self._written: MemoryStore | None = None
@@ -95,6 +96,7 @@ class ZarrStore(AbstractStore):
         if not self._ledger.is_whole(manifest["skeleton"]):
             self._rebuild(manifest)
         self._done = {}
+        self._listed = self._ledger.blocks()
         damaged = 0
         for block, entry in self._ledger.entries():
             if block >= self._blocks.count:
@@ -107,6 +109,10 @@ class ZarrStore(AbstractStore):
         if not self._done and self._size() <= LOADED_BYTES:
             self._written = MemoryStore(self._blocks, self._returned, manifest["attributes"])
         return damaged
+
+    def has_changed(self) -> bool:
+        """Whether another process has marked blocks done since the last `verify`."""
+        return self._ledger.blocks() != self._listed
 
     def missing(self) -> np.ndarray:
         """Blocks without a valid entry in the ledger, as of the last `verify`."""

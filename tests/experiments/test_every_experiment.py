@@ -164,7 +164,7 @@ def test_refusals(tmp_path):
         (("path-sgd-rnn", "--set", "task=text"), "`data_dir` must name the folder with text"),
         (("path-sgd-rnn", "--set", "data_dir=here"), "must be left out with adding"),
         (("network-size", "--seed", "-1"), "`--seed` must be at least 0, but is -1"),
-        (("network-size", "--seed", f"{2**63}"), "`--seed` must lie between 0 and 2^63 - 1"),
+        (("network-size", "--seed", f"{2**31}"), "`--seed` must lie between 0 and 2^31 - 1"),
         (("network-size", "--set", "seeds=1000000000000"), "must be at most 100,000,000"),
         (("norms-diverge", "--set", "log10_times=(4, 13)"), "`log10_times` must hold at most 12"),
         (("kernel-and-rich", "--set", "log10_alphas=11"), "must hold at most 10, but is (11,)"),

@@ -1,5 +1,7 @@
 """Axes are checked before anything is computed, and every refusal says what to do."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -121,7 +123,10 @@ def test_integers_stay_integers():
         (lambda a: {}, r"must return arrays, but returns none"),
         (lambda a: {"a": a}, r"'a' is also the name of an axis"),
         (lambda a: {"result": a}, r"must not return an array named 'result'"),
-        (lambda a: {"x/y": a}, r"names without '/'"),
+        (lambda a: {"x/y": a}, r"names that can be those of folders.*returns 'x/y'"),
+        (lambda a: {"x\\y": a}, r"names that can be those of folders"),
+        (lambda a: {"zarr.json": a}, r"names that can be those of folders"),
+        (lambda a: {"x" * 201: a}, r"at most 200 bytes"),
         (lambda a: {"k": "text"}, r"must return numbers, but returns 'text' as 'k'"),
         (lambda a: {"k": jax.random.key(0)}, r"must return numbers, but `k` is key"),
         (lambda a: {"k": a.astype(jnp.bfloat16)}, r"must return numbers, but `k` is bfloat16"),
@@ -130,6 +135,17 @@ def test_integers_stay_integers():
 def test_what_cannot_be_stored_is_refused(returned, message):
     with pytest.raises(ValueError, match=message):
         sweeps.sweep(returned, {"a": [1.0]}, progress=False)
+
+
+def test_a_key_that_is_given_stays_and_what_is_masked_is_no_value():
+    def cell(a, key):
+        return {"draw": a * jax.random.uniform(key)}
+
+    key = jax.random.key(7)
+    ds = sweeps.sweep(functools.partial(cell, key=key), {"a": [1.0]}, progress=False)
+    assert ds["draw"].item() == jax.random.uniform(key).item()
+    with pytest.raises(ValueError, match="masked"):
+        sweeps.sweep(cell, {"a": np.ma.array([1.0, 2.0], mask=[False, True])}, progress=False)
 
 
 def test_labels_for_what_is_not_returned():

@@ -127,6 +127,10 @@ def test_another_study_is_refused_with_the_difference_line_by_line(study, tmp_pa
         (('"well.py"', '"hill.py"'), "`[function] file` must be a Python file"),
         (('"well"', '"hill"'), "`[function] name` must be a function of well.py"),
         (("chunk_size = 3", "chunk = 3"), "`[output]` must hold only store, chunk_size"),
+        (('"well.py"', "5"), "`[function] file` must be in quotes"),
+        (('["depth"]', "5"), "`[function] static` must be a list of names of axes"),
+        (("[axes]", "[flow]\nrtol = 1\n[axes]"), "have no [flow] beside [function]"),
+        (("chunk_size = 3", "variables = []"), "have no [output] variables beside [function]"),
         (("[axes]", "[axes"), "must be a TOML file"),
     ],
 )
@@ -145,6 +149,22 @@ def test_mistakes_in_the_file(study, change, message):
         ('kind = "single_measurement"', 'kind = "Flow"', "seed = [0]", "`[flow] kind` must be one"),
         ('kind = "single_measurement"', "depth = 2", "seed = [0]", "`[flow]` must hold only"),
         ('kind = "single_measurement"', "", "size = [0]", "`[axes]` must hold only"),
+        ('kind = "gaussian_sensing"\nrank = 1', "", "seed = [0]", "`[problem]` must have `dim`"),
+        ('kind = "single_measurement"\nkey = 3', "", "seed = [0]", "`[problem]` must hold only"),
+        ('kind = "single_measurement"', "", "seed = [0.5]", "`[axes] seed` must be an integer"),
+        ('kind = "single_measurement"', 'kind = "MirrorFlow"', "seed = [0]", "must be one of Deep"),
+        (
+            'kind = "single_measurement"\n[output]\nvariables = 5',
+            "",
+            "seed = [0]",
+            "`[output] variables` must be a list",
+        ),
+        (
+            'file = "a.npz"\n[output]\nvariables = ["truth_error"]',
+            "",
+            "seed = [0]",
+            "a problem of a file has no planted X",
+        ),
     ],
 )
 def test_mistakes_in_a_study_of_flows(tmp_path, problem, flow, axes, message):
@@ -153,6 +173,48 @@ def test_mistakes_in_a_study_of_flows(tmp_path, problem, flow, axes, message):
     with pytest.raises(ValueError, match=r"^Argument") as caught:
         read_study(study)
     assert message in str(caught.value)
+
+
+def test_counts_between_integers_are_integers(tmp_path):
+    study = tmp_path / "study.toml"
+    ranges = "seed = {from = 0, to = 3, count = 4}\nlog10_alpha = {from = -1, to = -3, count = 3}"
+    problem = 'kind = "gaussian_sensing"\ndim = 2\nrank = 1\nnum_measurements = 2'
+    study.write_text(f"[problem]\n{problem}\n[axes]\n{ranges}\n")
+    axes = read_study(study).axes
+    assert axes["seed"].values.dtype == np.int64
+    assert axes["log10_alpha"].values.dtype == np.float64
+
+
+def test_a_file_of_the_users_is_imported_as_any_and_its_faults_are_told(study, tmp_path):
+    (tmp_path / "beside.py").write_text("def twice(x):\n    return 2 * x\n")
+    lines = ["from __future__ import annotations", "import dataclasses", "import beside", "",
+             "@dataclasses.dataclass", "class Point:", "    x: float", ""]  # fmt: skip
+    good = [*lines, "def well(x, depth):", "    return {'y': beside.twice(Point(x).x)}"]
+    (tmp_path / "well.py").write_text("\n".join(good))
+    assert call(study).exit_code == 0
+    (tmp_path / "well.py").write_text("def well(x, depth):\n    return {'y': x @ depth}")
+    told = call(study, "--store", "other.zarr")
+    assert "well.py raises ValueError: matmul" in str(told.exception)
+    (tmp_path / "well.py").write_text("def well(x, width):\n    return {'y': x}")
+    told = call(study, "--store", "other.zarr")
+    assert told.exit_code == 2
+    assert told.stderr.startswith("Error: Argument `function` must take the axes x, depth")
+
+
+@pytest.mark.parametrize(
+    ("told", "message"),
+    [
+        (("host:1", "2", "2"), "--process` must lie in 0 ... 1"),
+        (("host:1", "0", "0"), "--processes` must be 1 at least"),
+        (("host", "2", "1"), "--coordinator` must be HOST:PORT"),
+    ],
+)
+def test_processes_that_cannot_meet(study, told, message):
+    coordinator, processes, process = told
+    options = ("--coordinator", coordinator, "--processes", processes, "--process", process)
+    found = call(study, *options)
+    assert isinstance(found.exception, ValueError)
+    assert message in str(found.exception)
 
 
 def test_a_study_of_flows(tmp_path, monkeypatch):

@@ -79,6 +79,8 @@ def test_ids_depend_on_values_alone():
         all_ids({"s": range(4), "a": [0.5, 1.5, 2.5]}),
         all_ids({"a": [2.5, 7.0, 0.5], "s": [3, 1]}),
         all_ids({"a": [0.5, 1.5], "s": [3, 1]}, static=("s",)),
+        # Integers to which halves are added become floats.
+        all_ids({"a": [0.5, 1.5], "s": [3, 1, 0.5]}),
     ):
         common = set(whole) & set(other)
         assert len(common) >= 4

@@ -67,6 +67,29 @@ def test_files_that_others_put_into_the_ledger_are_passed_over(store):
     assert sweeps.status(store).done == 4
 
 
+def test_an_entry_vouches_for_its_own_chunk_only(store):
+    done = store / ".sweep/done"
+    (done / "1.json").write_bytes((done / "0.json").read_bytes())
+    (done / "00.json").write_bytes((done / "0.json").read_bytes())
+    for name in "vn":
+        (store / name / "c.1").unlink()
+    assert (sweeps.status(store).done, sweeps.status(store).damaged) == (2, 1)
+    np.testing.assert_array_equal(run(store).v, [2.0, 4.0, 6.0, 8.0])
+
+
+def test_what_another_run_has_finished_before_the_claim_is_not_computed_again(store, monkeypatch):
+    claim = ZarrStore.claimed
+    (store / ".sweep/done/1.json").unlink()
+
+    def late(*given):
+        monkeypatch.setattr(ZarrStore, "claimed", claim)
+        run(store)
+        return claim(*given)
+
+    monkeypatch.setattr(ZarrStore, "claimed", late)
+    assert run(store).attempt.values.tolist() == [1, 1, 2, 2]
+
+
 def test_folders_beside_the_store_are_left_alone(tmp_path):
     (tmp_path / "s.zarr.partial").mkdir()
     (tmp_path / "s.zarr.partial/mine.txt").write_text("mine")

@@ -159,6 +159,12 @@ def test_other_results_are_refused(store):
         bare(lambda a, seed: {"x": a * jnp.ones(2)}, AXES, store=store, force_resume=True)
 
 
+def test_other_labels_and_another_meaning_of_nan_are_refused(store):
+    outputs = {"x": sweeps.Output(may_be_nonfinite=True)}
+    with pytest.raises(ValueError, match=r"outputs: `x` was.*nan and inf an answer"):
+        bare(study, AXES, store=store, outputs=outputs, force_resume=True)
+
+
 def test_another_precision_is_refused(tmp_path):
     path = tmp_path / "study.zarr"
 
