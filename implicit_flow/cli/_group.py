@@ -96,6 +96,9 @@ class Group(TyperGroup):
             context = getattr(error, "ctx", None)
             cure = f" See `{context.command_path} --help`." if context is not None else ""
             message = error.format_message().replace("?.", "?").strip()
+            if not message and context is not None:
+                # No arguments at all: the help has been printed.
+                raise SystemExit(error.exit_code) from None
             end = "" if message.endswith((".", "?")) else "."
             fail(f"{message}{end}{cure}", error.exit_code)
         except typer.Abort:

@@ -18,6 +18,8 @@ from ._strategy import AbstractStrategy
 
 
 # A chunk that takes about this long keeps bookkeeping under a percent, and little is lost with it.
+# For so long at least cells are timed that take less.
+_PILOT_SECONDS = 0.1
 _CHUNK_SECONDS = 1.0
 # Chunks so short that their bookkeeping would show are not made, even to balance the load.
 _LEAST_SECONDS = 0.1
@@ -241,6 +243,8 @@ def time_cells(
 ) -> list[float]:
     """Times cells from all over a group, one after the other, for about a second at most.
 
+    Of cells that take less than their chunk a whole chunk is timed, or as many as take a while.
+
     Args:
         study: the study.
         strategy: how cells are run.
@@ -256,25 +260,39 @@ def time_cells(
     program.compile()
     times: list[float] = []
     pilot = ThreadPoolExecutor(1, thread_name_prefix="sweep-pilot")
-    for cell in np.linspace(0, study.grid.group_size - 1, count).astype(int):
-        indices = _cell_indices(study.grid, group, int(cell))
-        placed = program.place(study.columns(indices), cell_ids(study.grid, indices))
+
+    def seconds_of(cells: np.ndarray) -> float:
         started = time.perf_counter()
+        indices = _cell_indices(study.grid, group, cells)
+        placed = program.place(study.columns(indices), cell_ids(study.grid, indices))
         try:
             # In another thread, so that this one hears Ctrl-C during a long cell.
             pilot.submit(program.run, placed).result()
         except CELL_ERRORS as error:
             # A cell that raises takes its time too; the sweep itself will record it.
             check_memory(error)
-        times.append(time.perf_counter() - started)
+        return time.perf_counter() - started
+
+    size, devices = study.grid.group_size, study.placement.mesh.size
+    for cell in np.linspace(0, size - 1, count).astype(int):
+        times.append(seconds_of(np.array([cell])))
         if sum(times) > _CHUNK_SECONDS:
             break
+    # More and more at a time, until the chunk itself costs little beside its cells.
+    while strategy.width(capacity) == 1:
+        many = min(capacity, size, int(_PILOT_SECONDS / float(np.mean(times))))
+        if many <= max(2 * len(times), devices):
+            break
+        each = seconds_of(np.linspace(0, size - 1, many).astype(int)) * devices / many
+        times = [min(each, float(np.mean(times)))] * many
     pilot.shutdown(wait=False)
     return times
 
 
-def _cell_indices(grid: Grid, group: int, cell: int) -> tuple[np.ndarray, ...]:
-    """The indices of one cell, given its number in its group and the number of the group."""
+def _cell_indices(grid: Grid, group: int, cells: np.ndarray) -> tuple[np.ndarray, ...]:
+    """The indices of cells, given their numbers in their group and the number of the group."""
     static = iter(np.unravel_index(group, [axis.values.size for axis in grid.static_axes] or [1]))
-    traced = iter(np.unravel_index(cell, [axis.values.size for axis in grid.traced_axes] or [1]))
-    return tuple(np.asarray([int(next(static if axis.static else traced))]) for axis in grid.axes)
+    traced = iter(np.unravel_index(cells, [axis.values.size for axis in grid.traced_axes] or [1]))
+    return tuple(
+        np.full(len(cells), next(static)) if axis.static else next(traced) for axis in grid.axes
+    )

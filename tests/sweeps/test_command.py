@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 import implicit_flow as imf
 from implicit_flow import sweeps
-from implicit_flow.cli import _sweep
+from implicit_flow.cli import _sweep, app
 from implicit_flow.cli._measures import MEASURES
 from implicit_flow.cli._study import flow_cost, read_study
 
@@ -94,6 +94,11 @@ def test_dry_run_writes_nothing(study, tmp_path):
     assert not (tmp_path / "well.zarr").exists()
     # Options may come before the file.
     assert call("--dry-run", study).exit_code == 0
+
+
+def test_cells_that_cost_less_than_their_chunk_are_timed_together():
+    found = sweeps.estimate(lambda x: {"y": 2 * x}, {"x": range(100_000)}, chunk_size=50_000)
+    assert found.cells_timed > 1000
 
 
 def test_another_study_is_refused_with_the_difference_line_by_line(study, tmp_path):
@@ -356,6 +361,12 @@ def test_a_schedulers_terminate_is_an_interruption(tmp_path, monkeypatch):
     assert "Interrupted." in stopped.stderr
     assert "run the same call (or command) again" in stopped.stderr
     assert 3 <= sweeps.status("s.zarr").done < 400
+
+
+def test_without_arguments_it_tells_what_there_is():
+    found = CliRunner().invoke(app, ["sweep"])
+    assert "Error" not in found.output
+    assert found.output.count("Usage:") == 1
 
 
 def test_no_such_store_or_study(tmp_path):
