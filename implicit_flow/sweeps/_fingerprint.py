@@ -4,7 +4,10 @@ Source text alone does not tell two studies apart: a function also closes over d
 helpers. The traced program holds all of them.
 """
 
+import contextlib
+import functools
 import hashlib
+import inspect
 from collections.abc import Callable
 from typing import Any, final
 
@@ -12,6 +15,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.extend import core
+
+from ._source import function_source
 
 
 def fingerprint(program: core.ClosedJaxpr) -> str:
@@ -68,8 +73,29 @@ class _Digest:
             for key in sorted(value, key=str):
                 self.text(str(key))
                 self.add(value[key])
+        elif hasattr(value, "callback_func"):
+            self._host(value.callback_func)
         else:
             self._opaque(value)
+
+    def _host(self, function: Callable[..., Any]) -> None:
+        """A function that a program calls outside of itself: its text, and what it closes over."""
+        self.text(function_source(function))
+        held: list[Any] = []
+        while isinstance(function, functools.partial):
+            held += [*function.args, *function.keywords.values()]
+            function = function.func
+        inner: Any = inspect.unwrap(function)
+        held += getattr(inner, "__defaults__", None) or ()
+        for cell in getattr(inner, "__closure__", None) or ():
+            # An empty one belongs to a name that is not assigned yet.
+            with contextlib.suppress(ValueError):
+                held.append(cell.cell_contents)
+        for leaf in jax.tree.leaves(held):
+            if inspect.isfunction(leaf):
+                self.text(function_source(leaf))
+            elif isinstance(leaf, np.ndarray | np.generic | jax.Array | bool | int | float | str):
+                self.add(leaf)
 
     def _opaque(self, value: Any) -> None:
         """Objects of JAX's own: their text if it holds no address, else their kind and name."""

@@ -30,6 +30,14 @@ def _(primals, tangents):
     return clipped(*primals), tangents[0]
 
 
+def times(factor):
+    return lambda x: factor * x
+
+
+def product(factor, x):
+    return factor * x
+
+
 VARIANTS = {
     "sin": lambda x: jnp.sin(x),
     "cos": lambda x: jnp.cos(x),
@@ -50,6 +58,12 @@ VARIANTS = {
     "key": lambda x: x + jax.random.normal(jax.random.key(0)),
     "other key": lambda x: x + jax.random.normal(jax.random.key(1)),
     "custom": lambda x: clipped(x),
+    "host": lambda x: jax.pure_callback(lambda v: v, x, x),
+    "other host": lambda x: jax.pure_callback(lambda v: 2 * v, x, x),
+    "host closed over 2": lambda x: jax.pure_callback(times(2.0), x, x),
+    "host closed over 3": lambda x: jax.pure_callback(times(3.0), x, x),
+    "host bound to 2": lambda x: jax.pure_callback(functools.partial(product, 2.0), x, x),
+    "host bound to 3": lambda x: jax.pure_callback(functools.partial(product, 3.0), x, x),
     "scan": lambda x: lax.scan(lambda c, y: (c + y, c * y), x, DATA),
     "scan reversed": lambda x: lax.scan(lambda c, y: (c + y, c * y), x, DATA, reverse=True),
 }
