@@ -190,7 +190,9 @@ def limit_error(
 
     With $\|X(\alpha) - X_0\| \sim C \alpha^g$ the ratio of the last two distances between rungs
     determines g. Both distances are taken at the unfavorable end of their own errors, and half of g
-    is used: with it slower terms with smaller constants are covered too.
+    is used: with it slower terms with smaller constants are covered too. From four rungs on the
+    law can be tried on the rung before; where it fails there, or cannot be tried, the last distance
+    itself counts.
 
     Args:
         ladder: decreasing logarithms of alpha to base 10.
@@ -231,7 +233,11 @@ def limit_error(
     if moved and shrinkage > _SLOWEST:
         # Three rungs this close cannot tell one slow term from the sum of two.
         return math.inf
-    return last * shrinkage / (1 - shrinkage) + final
+    remaining = last * shrinkage / (1 - shrinkage) + final
+    # Alphas that are not small follow no law yet, and two distances fit any.
+    foretold = limit_error(ladder[:-1], Xs[:-1], errors[:-1])
+    holds = math.isfinite(foretold) and recent <= foretold * float(np.linalg.norm(ends[1]))
+    return remaining if holds else max(remaining, last)
 
 
 def _exponent(rungs: Sequence[float], ratio: float) -> float | None:

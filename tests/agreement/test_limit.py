@@ -88,6 +88,22 @@ def test_the_extrapolation_never_understates(exponents, ladder):
     assert error <= limit_error(ladder, Xs, [1e-12] * len(ladder))
 
 
+def test_alphas_that_are_not_small_follow_no_law():
+    # Phase retrieval (n = 3, m = 4, key 3) at 1e-1, 1e-3 and 1e-6: how far from the limit. The ends
+    # at -9 and -12 show the law, which the first three do not.
+    far = {-1.0: 7.58e-2, -3.0: 1.59e-3, -6.0: 3.86e-4, -9.0: 1.75e-5, -12.0: 5.3e-7}
+    rungs = list(far)
+    Xs = [jnp.eye(1) * (1 + far[rung]) for rung in rungs]
+    for count in (3, 4, 5):
+        estimate = limit_error(rungs[:count], Xs[:count], [1e-9] * count)
+        assert estimate >= far[rungs[count - 1]]
+    # One that has been tried is believed: the estimate falls below the last distance.
+    rungs = [-2.0, -4.0, -6.0, -8.0]
+    Xs = [jnp.eye(1) * (1 + 10**rung) for rung in rungs]
+    assert 1e-8 < limit_error(rungs, Xs, [1e-9] * 4) < 3e-7
+    assert limit_error(rungs[1:], Xs[1:], [1e-9] * 3) > 9e-7
+
+
 def test_no_estimate_without_three_rungs_or_without_convergence():
     I = jnp.eye(2)
     assert limit_error([-2.0, -4.0], [I, I], [0.0, 0.0]) == math.inf
