@@ -249,7 +249,10 @@ def _exponent(rungs: Sequence[float], ratio: float) -> float | None:
         return None
 
     def quotient(g: float) -> float:
-        return math.expm1(math.log(10) * g * upper) / -math.expm1(-math.log(10) * g * lower)
+        # Over more decades than floats have, any distance that is left is nothing beside the first.
+        grown = math.log(10) * g * upper
+        above = math.expm1(grown) if grown < 700 else math.inf
+        return above / -math.expm1(-math.log(10) * g * lower)
 
     low, high = 0.0, 1.0
     while quotient(high) < ratio and high * upper < 300:

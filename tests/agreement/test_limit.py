@@ -104,6 +104,11 @@ def test_alphas_that_are_not_small_follow_no_law():
     assert limit_error(rungs[1:], Xs[1:], [1e-9] * 3) > 9e-7
 
 
+def test_rungs_more_decades_apart_than_floats_have():
+    Xs = [jnp.eye(1) * (1 + far) for far in (1e-1, 1e-6, 1e-7)]
+    assert limit_error([-1.0, -320.0, -330.0], Xs, [1e-9] * 3) >= 1e-7
+
+
 def test_no_estimate_without_three_rungs_or_without_convergence():
     I = jnp.eye(2)
     assert limit_error([-2.0, -4.0], [I, I], [0.0, 0.0]) == math.inf
