@@ -37,7 +37,7 @@ class Limit(eqx.Module):
             inf where the ladder is too short, or does not converge.
         log10_alphas: the ladder, decreasing, shape (k,).
         Xs: the ends along it, shape (k, n, n).
-        certificate: of X.
+        certificate: of X; where the last rung failed without one, of the last X that is finite.
         verdict: on the limit: "minimal", "not minimal", "not fitted", "infeasible targets" or
             "undecided". Never more certain than the certificate and the error estimate together.
         explanation: the verdict in words.
@@ -102,7 +102,7 @@ def limit(
     Raises:
         ValueError: an argument that cannot be; the message says which and what to do.
         RuntimeError: (Equinox's) if `throw` and a rung is a failure. Divergence of the norm is
-            not one here: the verdict is then "undecided".
+            not one here: the verdict is then "undecided". Also where no rung has a finite X.
 
     Example:
         >>> import jax.numpy as jnp, implicit_flow as imf
@@ -151,7 +151,11 @@ def limit(
     )
     if not flow.needs_alpha:
         error = float(last.error_estimate)
-    certificate = certify(problem, last, tolerance=tolerance)
+    # A flow that failed on its last rung may have left no X that anything can be said of.
+    judged = next((sol for sol in solutions[::-1] if np.all(np.isfinite(sol.X))), None)
+    if judged is None:
+        raise RuntimeError(f"No rung of the ladder has an end: {RESULTS[last.result]}")
+    certificate = certify(problem, judged, tolerance=tolerance)
     verdict, explanation = _judge(certificate, last, error)
     return Limit(
         X=last.X,

@@ -3,6 +3,7 @@
 import math
 
 import diffrax
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -62,6 +63,22 @@ def test_a_divergent_norm_is_undecided():
     lim = imf.limit(imf.Problem(A, np.array([1.0, 1.0, 0.0])))
     assert lim.verdict == "undecided"
     assert "without bound" in lim.explanation
+
+
+def test_a_last_rung_without_an_end_is_undecided(monkeypatch):
+    def simulate(*given, log10_alpha, **options):
+        sol = imf.simulate(*given, log10_alpha=log10_alpha, **options)
+        failed = (sol.X * jnp.nan, imf.RESULTS.solver_failed)
+        return sol if log10_alpha > -50 else eqx.tree_at(lambda s: (s.X, s.result), sol, failed)
+
+    monkeypatch.setattr("implicit_flow._limit.simulate", simulate)
+    lim = imf.limit(three([4.0, 3.0]), throw=False)
+    assert lim.verdict == "undecided"
+    assert "the last rung of the ladder failed" in lim.explanation
+    assert np.isinf(lim.error_estimate)
+    assert lim.certificate.primal_value > 1.6
+    with pytest.raises(RuntimeError, match="No rung"):
+        imf.limit(three([4.0, 3.0]), log10_alphas=[-60.0], throw=False)
 
 
 def test_the_vector_limit_is_the_least_l1_norm():
