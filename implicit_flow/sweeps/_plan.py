@@ -18,9 +18,9 @@ from ._strategy import AbstractStrategy
 
 
 # A chunk that takes about this long keeps bookkeeping under a percent, and little is lost with it.
+_CHUNK_SECONDS = 1.0
 # For so long at least cells are timed that take less.
 _PILOT_SECONDS = 0.1
-_CHUNK_SECONDS = 1.0
 # Chunks so short that their bookkeeping would show are not made, even to balance the load.
 _LEAST_SECONDS = 0.1
 _MOST_CELLS = 1024

@@ -95,7 +95,7 @@ class ZarrStore(AbstractStore):
         self._ledger.mend()
         if not self._ledger.is_whole(manifest["skeleton"]):
             self._rebuild(manifest)
-        self._done = {}
+        self._done, self._written = {}, None
         self._listed = self._ledger.blocks()
         damaged = 0
         for block, entry in self._ledger.entries():

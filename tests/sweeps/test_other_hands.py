@@ -77,9 +77,13 @@ def test_an_entry_vouches_for_its_own_chunk_only(store):
     np.testing.assert_array_equal(run(store).v, [2.0, 4.0, 6.0, 8.0])
 
 
-def test_what_another_run_has_finished_before_the_claim_is_not_computed_again(store, monkeypatch):
+@pytest.mark.parametrize(("lost", "attempts"), [((1,), [1, 1, 2, 2]), ((0, 1), [2, 2, 2, 2])])
+def test_what_another_run_has_finished_before_the_claim_is_not_computed_again(
+    store, monkeypatch, lost, attempts
+):
     claim = ZarrStore.claimed
-    (store / ".sweep/done/1.json").unlink()
+    for block in lost:
+        (store / f".sweep/done/{block}.json").unlink()
 
     def late(*given):
         monkeypatch.setattr(ZarrStore, "claimed", claim)
@@ -87,7 +91,9 @@ def test_what_another_run_has_finished_before_the_claim_is_not_computed_again(st
         return claim(*given)
 
     monkeypatch.setattr(ZarrStore, "claimed", late)
-    assert run(store).attempt.values.tolist() == [1, 1, 2, 2]
+    ds = run(store)
+    assert ds.attempt.values.tolist() == attempts
+    np.testing.assert_array_equal(ds.v, [2.0, 4.0, 6.0, 8.0])
 
 
 def test_folders_beside_the_store_are_left_alone(tmp_path):
