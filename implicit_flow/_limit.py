@@ -100,9 +100,10 @@ def limit(
         The limit.
 
     Raises:
-        ValueError: an argument that cannot be; the message says which and what to do.
+        ValueError: an argument that cannot be; the message says which and what to do. Also where no
+            rung has a finite X.
         RuntimeError: (Equinox's) if `throw` and a rung is a failure. Divergence of the norm is
-            not one here: the verdict is then "undecided". Also where no rung has a finite X.
+            not one here: the verdict is then "undecided".
 
     Example:
         >>> import jax.numpy as jnp, implicit_flow as imf
@@ -154,7 +155,12 @@ def limit(
     # A flow that failed on its last rung may have left no X that anything can be said of.
     judged = next((sol for sol in solutions[::-1] if np.all(np.isfinite(sol.X))), None)
     if judged is None:
-        raise RuntimeError(f"No rung of the ladder has an end: {RESULTS[last.result]}")
+        _checks.refuse(
+            "problem",
+            "have a flow that the solver can follow at some alpha of the ladder",
+            f"ended nowhere: {RESULTS[last.result]}",
+            "Try larger alphas (`log10_alphas`) or another `solver`.",
+        )
     certificate = certify(problem, judged, tolerance=tolerance)
     verdict, explanation = _judge(certificate, last, error)
     return Limit(

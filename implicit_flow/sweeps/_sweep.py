@@ -127,15 +127,15 @@ def sweep(
         opening = _Opening(traced, as_path(store), chunk_size, strategy, reporter)
         plan, keeper, missing = opening.open(resume=resume, force=force_resume)
     share = order_share(plan, missing, placement)
-    try:
-        # A store that is finished may lie where nothing can be written.
-        with keeper.claimed(placement) if share else nullcontext():
-            if opening is not None and share:
-                share = order_share(plan, opening.still_missing(missing), placement)
-            _report_start(reporter, plan, keeper, share)
+    # A store that is finished may lie where nothing can be written.
+    with keeper.claimed(placement) if share else nullcontext():
+        if opening is not None and share:
+            share = order_share(plan, opening.still_missing(missing), placement)
+        _report_start(reporter, plan, keeper, share)
+        try:
             Execution(plan, keeper, reporter).run(share)
-    finally:
-        reporter.close()
+        finally:
+            reporter.close()
     dataset = keeper.dataset()
     return dataset.load() if dataset.nbytes <= LOADED_BYTES else dataset
 

@@ -77,7 +77,7 @@ def test_a_last_rung_without_an_end_is_undecided(monkeypatch):
     assert "the last rung of the ladder failed" in lim.explanation
     assert np.isinf(lim.error_estimate)
     assert lim.certificate.primal_value > 1.6
-    with pytest.raises(RuntimeError, match="No rung"):
+    with pytest.raises(ValueError, match="ended nowhere"):
         imf.limit(three([4.0, 3.0]), log10_alphas=[-60.0], throw=False)
 
 
