@@ -102,7 +102,7 @@ class Steered(AbstractFlow):
         noise = normal(jax.random.key(0), start.shape, start.dtype)
         return start + size * jnp.max(jnp.abs(end)) * noise
 
-    def violation(self, r: Residual, problem: Problem) -> Scalar:
-        r"""That of the residual itself would need the state: the flow is run until it fits."""
-        del r, problem
+    def violation(self, state: Float[Array, "n d"], r: Residual, problem: Problem) -> Scalar:
+        r"""Infinite: the flow is run until it fits."""
+        del state, r, problem
         return jnp.asarray(jnp.inf)

@@ -90,18 +90,22 @@ class AbstractFlow(eqx.Module):
         del t
         return residual(problem, self.unknown(state, problem))
 
-    def overlooked(self, dual: Residual, t1: Any, problem: Problem) -> Scalar:
-        """What a drive that is given in time may have done between the steps.
+    def overlooked(self, state: Any, dual: Residual, t1: Any, problem: Problem) -> Scalar:
+        """What no second integration shows, since it would do the same.
+
+        That is what a drive that is given in time may have done between the steps, and how far X
+        has left a set that the flow never leaves.
 
         Args:
+            state: at the end.
             dual: minus the integral of the drive, along the steps.
-            t1: the final time.
+            t1: the final time, or None.
             problem: to fit.
 
         Returns:
-            A bound of what that changes in X, relative: 0 where the state drives the flow.
+            A bound of the error of X from it, relative; by default 0.
         """
-        del t1, problem
+        del state, t1, problem
         return jnp.zeros((), dual.dtype)
 
     def tolerances(self, rtol: RealLike, log_alpha: Scalar) -> tuple[Any, Any]:
@@ -140,11 +144,20 @@ class AbstractFlow(eqx.Module):
         del end, size
         return start
 
-    def violation(self, r: Residual, problem: Problem) -> Scalar:
+    def violation(self, state: Any, r: Residual, problem: Problem) -> Scalar:
         r"""By how much the first-order condition fails: 0 where no direction still grows.
 
         By default the condition is $A^*(r) = 0$, that of an unconstrained minimum.
+
+        Args:
+            state: of the flow.
+            r: the residual there.
+            problem: to fit.
+
+        Returns:
+            The violation, in the unit of the generator.
         """
+        del state
         return jnp.max(jnp.abs(generator(problem, r, vector=self.is_vector)))
 
     def check(self, problem: Problem, *, t1: Any) -> None:
@@ -190,6 +203,18 @@ def generator(problem: Problem, r: Residual, *, vector: bool) -> Matrix | Vector
 def positive_part_of(value: Array) -> Scalar:
     """The largest entry if it is positive, else 0."""
     return jnp.maximum(jnp.max(value), 0)
+
+
+def negative_part_of(matrix: Matrix) -> Scalar:
+    """Minus the lowest eigenvalue of the symmetric part if that is negative, else 0."""
+    return positive_part_of(-jnp.linalg.eigvalsh((matrix + matrix.T) / 2))
+
+
+def outside_of_cone(X: Matrix) -> Scalar:
+    """How far a matrix that has to be positive semidefinite is not, relative to its size."""
+    X = jax.lax.stop_gradient(X)
+    size = jnp.linalg.norm(X)
+    return negative_part_of(X) / jnp.where(size > 0, size, 1)
 
 
 def gaussian_seed(start: Array, end: Array, size: float) -> Array:

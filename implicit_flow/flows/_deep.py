@@ -8,16 +8,18 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float
 
-from .._types import Matrix, RealLike, Residual, Scalar
+from .._types import PRECISION, Matrix, RealLike, Residual, Scalar
 from ..parametrizations import Deep
 from ..problems import Problem
-from ._base import AbstractFlow, gaussian_seed
+from ._base import AbstractFlow, gaussian_seed, negative_part_of, outside_of_cone
 
 
 # Of a method with a dense Jacobian. Measured on sensing, alpha = 1e-2: with up to 200 unknowns
 # Kvaerno5 is at rest after 240 to 540 steps and 0.5 to 11 s, and Dopri8 is not after 100,000 and 12
 # to 40 s; with 512 Kvaerno5 was not after 280 s either.
 _FEW_UNKNOWNS = 200
+# Up to this, relative, factors from a general start count as balanced, and X as symmetric.
+_BALANCED = 1e-5
 
 # All factors, or the first half of them: with W_{N+1-j} = W_j^T they determine the others.
 Factors = Float[Array, "N n n"] | tuple[Float[Array, "n n"], ...]
@@ -105,6 +107,32 @@ class DeepFlow(AbstractFlow):
     def tolerances(self, rtol: RealLike, log_alpha: Scalar) -> tuple[Any, Any]:
         """Absolute tolerance in units of the start, alpha^(1/N)."""
         return rtol, jnp.asarray(rtol) * jnp.exp(jax.lax.stop_gradient(log_alpha) / self.depth)
+
+    def overlooked(self, state: Factors, dual: Residual, t1: Any, problem: Problem) -> Scalar:
+        """How far X is from positive semidefinite, which it stays from identities."""
+        if self.depth == 1 or not isinstance(state, tuple):
+            return super().overlooked(state, dual, t1, problem)
+        return outside_of_cone(self.unknown(state, problem))
+
+    def violation(self, state: Factors, r: Residual, problem: Problem) -> Scalar:
+        r"""The largest entry of $A^*(r)$; its most negative eigenvalue where X stays PSD.
+
+        It does where it is and the factors are balanced, so that it never becomes singular.
+        """
+        generator = problem.measurement.adjoint(r)
+        free = jnp.max(jnp.abs(generator))
+        if self.depth == 1:
+            return free
+        confined = negative_part_of(generator)
+        if isinstance(state, tuple):
+            return confined
+        X = self.unknown(state, problem)
+        size = jnp.max(jnp.sum(state**2, axis=(1, 2)))
+        grams = jnp.einsum("kji,kjl->kil", state[1:], state[1:], precision=PRECISION)
+        mirrored = jnp.einsum("kij,klj->kil", state[:-1], state[:-1], precision=PRECISION)
+        balanced = jnp.max(jnp.abs(grams - mirrored)) <= _BALANCED * size
+        stays = balanced & (jnp.linalg.norm(X - X.T) <= _BALANCED * jnp.linalg.norm(X))
+        return jnp.where(stays & (outside_of_cone(X) <= _BALANCED), confined, free)
 
     def rounding_seed(self, start: Factors, end: Factors, size: float) -> Factors:
         """A Gaussian matrix added to each factor."""

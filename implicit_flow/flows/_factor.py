@@ -10,7 +10,7 @@ from jaxtyping import Array, ArrayLike, Float
 from .._types import PRECISION, Matrix, RealLike, Residual, Scalar
 from ..parametrizations import Factor
 from ..problems import Problem
-from ._base import AbstractFlow, gaussian_seed, positive_part_of
+from ._base import AbstractFlow, gaussian_seed, negative_part_of, outside_of_cone
 
 
 class FactorFlow(AbstractFlow):
@@ -82,9 +82,9 @@ class FactorFlow(AbstractFlow):
         """A Gaussian matrix added to U."""
         return gaussian_seed(start, end, size)
 
-    def violation(self, r: Residual, problem: Problem) -> Scalar:
+    def violation(self, state: Float[Array, "n d"], r: Residual, problem: Problem) -> Scalar:
         r"""The most negative eigenvalue of $A^*(r)$, along which a small seed still grows."""
-        return positive_part_of(-jnp.linalg.eigvalsh(problem.measurement.adjoint(r)))
+        return negative_part_of(problem.measurement.adjoint(r))
 
 
 class MatrixFlow(AbstractFlow):
@@ -133,6 +133,10 @@ class MatrixFlow(AbstractFlow):
         seed = jax.lax.stop_gradient(size * jnp.max(jnp.abs(end)))
         return start + seed * jnp.eye(start.shape[0], dtype=start.dtype)
 
-    def violation(self, r: Residual, problem: Problem) -> Scalar:
+    def overlooked(self, state: Matrix, dual: Residual, t1: Any, problem: Problem) -> Scalar:
+        """How far X is from positive semidefinite, which it stays."""
+        return outside_of_cone(state)
+
+    def violation(self, state: Matrix, r: Residual, problem: Problem) -> Scalar:
         r"""The most negative eigenvalue of $A^*(r)$, along which a small seed still grows."""
-        return positive_part_of(-jnp.linalg.eigvalsh(problem.measurement.adjoint(r)))
+        return negative_part_of(problem.measurement.adjoint(r))

@@ -71,7 +71,7 @@ class HadamardFlow(AbstractFlow):
         """An absolute error of log u is a relative one of x."""
         return 0.0, rtol
 
-    def violation(self, r: Residual, problem: Problem) -> Scalar:
+    def violation(self, state: Vector, r: Residual, problem: Problem) -> Scalar:
         r"""The most negative entry of $A^\top r$, along which a small seed still grows."""
         return positive_part_of(-generator(problem, r, vector=True))
 

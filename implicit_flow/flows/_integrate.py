@@ -187,7 +187,7 @@ def integrate(
     # Two runs of the same few steps round alike: their distance does not show what X itself lost.
     # The finer companion of few steps errs too, by up to a quarter of the error for order 2.
     factor = jnp.where(is_few(sol), 2, 1)
-    unseen = flow.overlooked(dual, t1, problem) + jnp.asarray(16 * epsilon, dtype)
+    unseen = flow.overlooked(state, dual, t1, problem) + jnp.asarray(16 * epsilon, dtype)
     error = _believed(factor * _distance(X, unknown_of(other)), _COARSER * finest) + unseen
     result = _ended(sol.result)
     if t1 is None:

@@ -98,7 +98,7 @@ class MirrorFlow(AbstractFlow):
         """As the potential says, in the unit of the state."""
         return self.potential.tolerances(rtol)
 
-    def violation(self, r: Residual, problem: Problem) -> Scalar:
+    def violation(self, state: Vector, r: Residual, problem: Problem) -> Scalar:
         r"""$|A^\top r|$; its most negative entry where x stays positive, and small seeds grow."""
         g = generator(problem, r, vector=True)
         return positive_part_of(-g if self.potential.is_nonnegative else jnp.abs(g))

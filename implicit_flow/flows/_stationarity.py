@@ -102,7 +102,7 @@ class Rest(eqx.Module):
         candidate = (still & ~met) | little
         grows = jax.lax.cond(
             candidate,
-            lambda: flow.violation(r, problem) > 1e-6 * self.steepness,
+            lambda: flow.violation(state, r, problem) > 1e-6 * self.steepness,
             lambda: jnp.array(True),
         )
         no_targets = jnp.all(problem.targets == 0)

@@ -162,6 +162,18 @@ def test_x_to_zero_is_named():
     assert jnp.max(sol.x) < 1e-5
 
 
+def test_a_deep_product_of_infeasible_targets_stays_in_the_cone():
+    # The generator at zero, diag(2, 4), lets both eigenvalues fall like t^-3 for ever; beyond zero,
+    # where no flow goes but rounding does, one of them would grow again, to X = diag(0, -1/4).
+    stack = np.array([[[-2.0, -1.0], [-1.0, 0.0]], [[2.0, 0.0], [0.0, 4.0]]])
+    problem = imf.Problem(imf.measurements.DenseMeasurement(stack), [0.0, -1.0])
+    sol = imf.simulate(problem, flows.DeepFlow(3), alpha=0.1, init=np.eye(2))
+    assert sol.result == imf.RESULTS.vanished
+    assert jnp.max(jnp.abs(sol.X)) < 1e-6
+    late = imf.simulate(problem, flows.DeepFlow(3), alpha=0.1, t1=1e9, throw=False)
+    assert late.error_estimate >= 1.0  # The path has long been at 0 there.
+
+
 def test_after_rest_the_end_is_saved():
     sol = rest_of_vectors(vector_problem().targets, 0.1)
     np.testing.assert_allclose(sol.Xs[0], 0.1 * np.eye(3), rtol=1e-12)
