@@ -13,7 +13,7 @@ def errors_along(
     distances: Float[Array, " k"],
     times: Float[Array, " k"],
     *,
-    rounding: Float[Array, ""],
+    rounding: Float[Array, " #k"] | Float[Array, ""],
     end: Float[Array, ""],
     error: Float[Array, ""],
 ) -> Float[Array, " k"]:
@@ -25,7 +25,7 @@ def errors_along(
     Args:
         distances: relative, of two integrations from each other; not finite where nothing is known.
         times: at which X was saved.
-        rounding: what is added to the distances.
+        rounding: what is added to the distances, of each or of all.
         end: the time at which the flow ended: later on X is what it was there.
         error: of X at the end.
 

@@ -90,23 +90,35 @@ class AbstractFlow(eqx.Module):
         del t
         return residual(problem, self.unknown(state, problem))
 
-    def overlooked(self, state: Any, dual: Residual, t1: Any, problem: Problem) -> Scalar:
-        """What no second integration shows, since it would do the same.
-
-        That is what a drive that is given in time may have done between the steps, and how far X
-        has left a set that the flow never leaves.
+    def overlooked(self, dual: Residual, t1: Any, problem: Problem) -> Scalar:
+        """What a drive that is given in time may have done between the steps.
 
         Args:
-            state: at the end.
             dual: minus the integral of the drive, along the steps.
-            t1: the final time, or None.
+            t1: the final time.
+            problem: to fit.
+
+        Returns:
+            A bound of what that changes in X, relative: 0 where the state drives the flow.
+        """
+        del t1, problem
+        return jnp.zeros((), dual.dtype)
+
+    def lost(self, state: Any, problem: Problem) -> Scalar:
+        """What is lost of X, seen from the state alone; two integrations may lose it alike.
+
+        That is rounding, where X is a difference of large terms, and how far it has left a set that
+        the flow never leaves.
+
+        Args:
+            state: of the flow.
             problem: to fit.
 
         Returns:
             A bound of the error of X from it, relative; by default 0.
         """
-        del state, t1, problem
-        return jnp.zeros((), dual.dtype)
+        del state
+        return jnp.zeros((), problem.measurement.dtype)
 
     def tolerances(self, rtol: RealLike, log_alpha: Scalar) -> tuple[Any, Any]:
         """Relative and absolute tolerance of the state. Absolute ones scale with the start."""

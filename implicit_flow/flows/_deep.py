@@ -108,10 +108,10 @@ class DeepFlow(AbstractFlow):
         """Absolute tolerance in units of the start, alpha^(1/N)."""
         return rtol, jnp.asarray(rtol) * jnp.exp(jax.lax.stop_gradient(log_alpha) / self.depth)
 
-    def overlooked(self, state: Factors, dual: Residual, t1: Any, problem: Problem) -> Scalar:
+    def lost(self, state: Factors, problem: Problem) -> Scalar:
         """How far X is from positive semidefinite, which it stays from identities."""
         if self.depth == 1 or not isinstance(state, tuple):
-            return super().overlooked(state, dual, t1, problem)
+            return super().lost(state, problem)
         return outside_of_cone(self.unknown(state, problem))
 
     def violation(self, state: Factors, r: Residual, problem: Problem) -> Scalar:

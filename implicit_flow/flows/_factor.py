@@ -133,7 +133,7 @@ class MatrixFlow(AbstractFlow):
         seed = jax.lax.stop_gradient(size * jnp.max(jnp.abs(end)))
         return start + seed * jnp.eye(start.shape[0], dtype=start.dtype)
 
-    def overlooked(self, state: Matrix, dual: Residual, t1: Any, problem: Problem) -> Scalar:
+    def lost(self, state: Matrix, problem: Problem) -> Scalar:
         """How far X is from positive semidefinite, which it stays."""
         return outside_of_cone(state)
 

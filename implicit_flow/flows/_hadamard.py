@@ -4,6 +4,7 @@ from typing import Any
 
 import diffrax
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 from jaxtyping import ArrayLike
 
@@ -11,6 +12,10 @@ from .._types import RealLike, Residual, Scalar, Vector
 from ..parametrizations import Hadamard, SignedHadamard
 from ..problems import Problem
 from ._base import AbstractFlow, generator, positive_part_of
+
+
+# Of the logarithm of an entry, in units of rounding: what the steps leave in it.
+_ROUNDINGS = 16
 
 
 class HadamardFlow(AbstractFlow):
@@ -140,6 +145,14 @@ class SignedHadamardFlow(AbstractFlow):
     def unknown(self, state: tuple[Vector, Vector], problem: Problem) -> Vector:
         r"""$u^N - v^N$."""
         return jnp.exp(self.depth * state[0]) - jnp.exp(self.depth * state[1])
+
+    def lost(self, state: tuple[Vector, Vector], problem: Problem) -> Scalar:
+        r"""What rounding of $u^N$ and $v^N$, which may be much larger than x, is of x."""
+        x = self.unknown(state, problem)
+        terms = jnp.exp(self.depth * state[0]) + jnp.exp(self.depth * state[1])
+        size = jnp.linalg.norm(x)
+        rounding = _ROUNDINGS * jnp.finfo(x.dtype).eps * self.depth * jnp.linalg.norm(terms)
+        return jax.lax.stop_gradient(rounding / jnp.where(size > 0, size, 1))
 
     def tolerances(self, rtol: RealLike, log_alpha: Scalar) -> tuple[Any, Any]:
         """An absolute error of log u is a relative one of u^N."""

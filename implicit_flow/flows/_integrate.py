@@ -7,7 +7,6 @@ import diffrax
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import optimistix as optx
 from jaxtyping import Array, Float
 
 from .._compiled import compiled
@@ -17,7 +16,8 @@ from .._types import Residual, Scalar
 from ..problems import Problem
 from ._base import AbstractFlow, residual
 from ._stationarity import Rest
-from ._traced_once import TracedOnce, innermost
+from ._step_sizes import first_step, rms, slope_and_rounding, with_tolerances
+from ._traced_once import TracedOnce
 
 
 class Path(eqx.Module):
@@ -107,13 +107,12 @@ def integrate(
     unknown_of = lambda y: flow.unknown(y[0], problem)
 
     def saved(t: Any, y: Any, args: Any) -> Any:
-        return unknown_of(y), residual(problem, unknown_of(y)), y[1]
+        lost = jax.lax.stop_gradient(flow.lost(y[0], problem))
+        return unknown_of(y), residual(problem, unknown_of(y)), y[1], lost
 
     def growing(t: Any, y: Any, args: Any) -> Any:
         X = unknown_of(y)
         return jnp.linalg.norm(X), rest.nearly_met(problem, X)
-
-    doublings = jax.lax.stop_gradient(rest.doublings())
 
     def subs(until: Scalar) -> list[diffrax.SubSaveAt]:
         found = [diffrax.SubSaveAt(t1=True)]
@@ -122,6 +121,7 @@ def integrate(
             times = jnp.minimum(save_ts, until) if t1 is None else save_ts
             found.append(diffrax.SubSaveAt(ts=times, fn=saved))
         if t1 is None:
+            doublings = jax.lax.stop_gradient(rest.doublings())
             found.append(diffrax.SubSaveAt(ts=jnp.minimum(doublings, until), fn=growing))
         return found
 
@@ -129,18 +129,19 @@ def integrate(
         # The companion has a time to end at, and only the other run looks for one.
         return jnp.isinf(until) & rest.any(flow, problem, t, y[0])
 
-    slope = _rms(flow.velocity(start, flow.drive(jnp.zeros((), dtype), start, problem), problem))
-    rounding = jax.lax.stop_gradient(16 * epsilon * slope)
+    slope, rounding = slope_and_rounding(flow, problem, start)
 
     def run(tolerance: Scalar, start: Any, until: Scalar, longest: Scalar) -> diffrax.Solution:
         step_rtol, step_atol = flow.tolerances(tolerance, log_alpha)
         return diffrax.diffeqsolve(
             # A tree and not a closure, so that `TracedOnce` knows the same step again.
             diffrax.ODETerm(eqx.Partial(_field, flow, problem)),
-            TracedOnce.of(_with_tolerances(solver, step_rtol, step_atol, rounding), adjoint),
+            TracedOnce.of(with_tolerances(solver, step_rtol, step_atol, rounding), adjoint),
             t0=jnp.zeros((), dtype),
             t1=until,
-            dt0=None,
+            dt0=jnp.minimum(
+                first_step(solver, step_rtol, step_atol, start, slope), jnp.minimum(until, longest)
+            ),
             y0=(start, no_dual),
             args=until,
             saveat=diffrax.SaveAt(subs=subs(until)),
@@ -172,48 +173,36 @@ def integrate(
         return (state, until, other, jnp.where(few, half, jnp.inf).astype(dtype)), sol
 
     least = jnp.asarray(10 * epsilon, dtype)
-    forever = jnp.asarray(jnp.inf, dtype)
     # A seed relative to the end, which the first run, seeded with nothing, has yet to find.
     nothing = jax.tree.map(jnp.zeros_like, start)
-    until = forever if t1 is None else jnp.asarray(t1, dtype)
+    until = jnp.asarray(jnp.inf if t1 is None else t1, dtype)
     finest = jnp.maximum(rtol * (_EXPLICIT_STEP_SHARE if explicit else _STEP_SHARE), least)
-    _, both = jax.lax.scan(each, (nothing, until, finest, forever), length=2)
+    _, both = jax.lax.scan(each, (nothing, until, finest, jnp.full_like(until, jnp.inf)), length=2)
     sol, companion = (jax.tree.map(operator.itemgetter(k), both) for k in (0, 1))
-    ys = _as_any(sol.ys)
-    state, dual = jax.tree.map(lambda leaf: leaf[-1], ys[0])
+    state, dual = _last(sol)
     time = _as_any(sol.ts)[0][-1]
-    other = jax.tree.map(lambda leaf: leaf[-1], _as_any(companion.ys)[0])
     X = unknown_of((state, dual))
     # Two runs of the same few steps round alike: their distance does not show what X itself lost.
     # The finer companion of few steps errs too, by up to a quarter of the error for order 2.
-    factor = jnp.where(is_few(sol), 2, 1)
-    unseen = flow.overlooked(state, dual, t1, problem) + jnp.asarray(16 * epsilon, dtype)
-    error = _believed(factor * _distance(X, unknown_of(other)), _COARSER * finest) + unseen
+    factor = jnp.where(is_few(sol), 2, 1).astype(dtype)
+    unseen = flow.overlooked(dual, t1, problem) + jnp.asarray(16 * epsilon, dtype)
+    error = _believed(factor * _distance(X, unknown_of(_last(companion))), _COARSER * finest)
+    error = error + unseen + flow.lost(state, problem)
     result = _ended(sol.result)
+    reached = (RESULTS.promote(sol.result) == RESULTS.successful) | (
+        result == RESULTS.not_stationary
+    )
     if t1 is None:
-        result = rest.result(flow, problem, time, state, ys[-1], result)
+        result = rest.result(flow, problem, time, state, _as_any(sol.ys)[-1], result)
         error = error + rest.drifted(flow, problem, time, state)
+    error = jnp.where(reached, error, jnp.inf)
     result = select(
         (result == RESULTS.successful) & ~(error <= rtol), RESULTS.tolerance_not_met, result
     )
     kept = errors = None
     if save_ts is not None:
-        kept, errors = _continued(
-            sol,
-            (X, residual(problem, X), dual),
-            errors_along(
-                factor * jax.vmap(_distance)(ys[1][0], _as_any(companion.ys)[1][0]),
-                save_ts,
-                rounding=unseen,
-                end=time,
-                error=error,
-            ),
-        )
-    stats = {
-        name: jnp.asarray(sol.stats[name])
-        for name in ("num_steps", "num_accepted_steps", "num_rejected_steps")
-    }
-    stats["num_companion_steps"] = jnp.asarray(companion.stats["num_steps"])
+        end = (X, residual(problem, X), dual)
+        kept, errors = _along(sol, companion, factor, unseen, end, error, save_ts)
     return Path(
         unknown=X,
         residual=residual(problem, X),
@@ -223,8 +212,13 @@ def integrate(
         error_estimate=jax.lax.stop_gradient(error),
         error_estimates=errors,
         result=result,
-        stats=stats,
+        stats=_counts(sol) | {"num_companion_steps": jnp.asarray(companion.stats["num_steps"])},
     )
+
+
+def _counts(sol: diffrax.Solution) -> dict[str, Array]:
+    names = ("num_steps", "num_accepted_steps", "num_rejected_steps")
+    return {name: jnp.asarray(sol.stats[name]) for name in names}
 
 
 def _believed(apart: Scalar, tolerance: Scalar) -> Scalar:
@@ -233,12 +227,36 @@ def _believed(apart: Scalar, tolerance: Scalar) -> Scalar:
     return jnp.maximum(apart, jnp.sqrt(apart) * jnp.sqrt(tolerance))
 
 
-def _continued(sol: diffrax.Solution, end: Any, errors: Array) -> tuple[Any, Array]:
+def _along(
+    sol: diffrax.Solution,
+    companion: diffrax.Solution,
+    factor: Scalar,
+    unseen: Scalar,
+    end: Any,
+    error: Scalar,
+    save_ts: Float[Array, " k"],
+) -> tuple[Any, Array]:
+    """The saved path, and its errors from that of a companion run."""
+    *path, lost = _as_any(sol.ys)[1]
+    # Within a step the error rises with the distance from its start, which is relatively greater in
+    # a shorter step: to half of it, for order 3 and a rise like its square.
+    distances = 2 * factor * jax.vmap(_distance)(path[0], _as_any(companion.ys)[1][0])
+    time = _as_any(sol.ts)[0][-1]
+    errors = errors_along(distances, save_ts, rounding=unseen + lost, end=time, error=error)
+    return _continued(sol, tuple(path), end, errors)
+
+
+def _last(sol: diffrax.Solution) -> Any:
+    """State and dual at the end."""
+    return jax.tree.map(lambda leaf: leaf[-1], _as_any(sol.ys)[0])
+
+
+def _continued(sol: diffrax.Solution, path: Any, end: Any, errors: Array) -> tuple[Any, Array]:
     """The path, and its errors: past the time of rest nothing moves, and what is left is the end.
 
     What was not reached without coming to rest is nan, and its error infinite.
     """
-    path, reached = _as_any(sol.ys)[1], jnp.isfinite(_as_any(sol.ts)[1])
+    reached = jnp.isfinite(_as_any(sol.ts)[1])
     rest = RESULTS.promote(sol.result) == RESULTS.event_occurred
     continued = jax.tree.map(
         lambda leaf, last: jnp.where(
@@ -257,31 +275,7 @@ def _field(flow: AbstractFlow, problem: Problem, t: Any, y: Any, args: Any) -> A
 
 def _state_norm(y: Any) -> Scalar:
     """Steps are chosen for the state; the dual is a plain integral along it."""
-    return _rms(y[0])
-
-
-def _rms(tree: Any) -> Scalar:
-    """Root mean square over all entries of a pytree, with a zero derivative at zero."""
-    leaves = [leaf.reshape(-1) for leaf in jax.tree.leaves(tree)]
-    square = sum(jnp.sum(leaf**2) for leaf in leaves) / sum(leaf.size for leaf in leaves)
-    positive = square > 0
-    return jnp.where(positive, jnp.sqrt(jnp.where(positive, square, 1)), 0)
-
-
-def _with_tolerances(
-    solver: diffrax.AbstractSolver, rtol: Any, atol: Any, rounding: Scalar
-) -> diffrax.AbstractSolver:
-    """Give an implicit solver's root finder the tolerances of the state."""
-    if not isinstance(solver, diffrax.AbstractImplicitSolver):
-        return solver
-    # Measured on nonnegative least squares (n = 20, alpha = 1e-2 and 1e-100): the default, which
-    # accepts a stage after very few iterations, rejects every second step and takes 5 to 8 times
-    # as many steps as iterating the stages to a tenth of the step tolerance.
-    tenth = jax.tree.map(lambda tolerance: tolerance / 10, (rtol, atol))
-    # Stages are slopes, and large ones on a fast clock: below their rounding nothing converges.
-    floor = jax.tree.map(lambda tolerance: jnp.maximum(tolerance, rounding), tenth[1])
-    finder = optx.Chord(rtol=tenth[0], atol=floor, norm=_rms)
-    return eqx.tree_at(lambda s: innermost(s).root_finder, solver, finder)
+    return rms(y[0])
 
 
 def _distance(X: Array, Y: Array) -> Scalar:

@@ -75,9 +75,7 @@ class SteeredFlow(AbstractFlow):
         """The steering."""
         return self.steering(t).astype(problem.measurement.dtype)
 
-    def overlooked(
-        self, state: Float[Array, "n d"], dual: Residual, t1: Any, problem: Problem
-    ) -> Scalar:
+    def overlooked(self, dual: Residual, t1: Any, problem: Problem) -> Scalar:
         """The integral of r along the steps against a midpoint rule: see `AbstractFlow`."""
         times = t1 * (jnp.arange(_PARTS, dtype=dual.dtype) + 0.5) / _PARTS
         values = jax.vmap(self.steering)(times).astype(dual.dtype)

@@ -103,7 +103,7 @@ def first_state(
         slope=slope,
         mode=mode,
         radius=_RADIUS_MARGIN * radius,
-        window=open_window(factor, force),
+        window=open_window(factor, force, _RADIUS_MARGIN * radius),
         emergent=jnp.asarray(jnp.inf, dtype),
         kept=kept,
         trail=Trail(

@@ -137,9 +137,10 @@ def integrate(
     refined = eqx.tree_at(lambda r: r.sensitivity, refined, sensitivity)
     path = differentiable_path(inputs, path_of(refined.state, goal), solver, goal, refined)
 
-    leaves = [x for x in jax.tree.leaves(fixed) if eqx.is_inexact_array(x)]
     # t1 may be infinite, nothing may be nan.
-    finite = [jnp.all(jnp.isfinite(x) | (x == fixed.t1)) for x in leaves]
+    data = eqx.tree_at(lambda i: i.t1, fixed, jnp.zeros_like(fixed.t1))
+    leaves = [x for x in jax.tree.leaves(data) if eqx.is_inexact_array(x)]
+    finite = [jnp.all(jnp.isfinite(x)) for x in leaves]
     valid = jnp.all(jnp.stack(finite)) & (fixed.t1 >= 0)
     return _assemble(term, path, refined, goal, target, valid)
 

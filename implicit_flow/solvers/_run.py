@@ -121,10 +121,11 @@ def first_state(
     matrix = NewtonMatrix.build(term, factor)
     # A start far above its targets falls at rates that A*(r(0)) knows nothing of.
     changed = begin.largest + jnp.linalg.norm(term.adjoint(force - begin.force))
-    step = goal.shortening / jnp.maximum(jnp.maximum(changed, matrix.eigenvalues[-1]), tiny)
+    fastest = jnp.maximum(jnp.maximum(changed, matrix.eigenvalues[-1]), tiny)
+    step = goal.shortening / fastest
     fixed = jnp.all(term.adjoint(force) == 0) & jnp.isinf(goal.t1)
     fits = relative_residual(term, factor) <= goal.residual
-    window = open_window(term.whole(factor), force)
+    window = open_window(term.whole(factor), force, fastest)
     window = eqx.tree_at(lambda w: w.remainder, window, jnp.where(fixed, 0.0, window.remainder))
     return RunState(
         time=time,

@@ -21,6 +21,10 @@ _LARGEST_GROWTH = 0.05
 _CONSTANT = 1e-3
 # Relative residual, in units of rounding, that is noise.
 _SUNKEN = 1e3
+# Drift, in units of rounding, of an X that has begun to move.
+_MOVED = 64.0
+# Time constants of the fastest motion after which what has not moved never will.
+_ACTED = 30.0
 # Cosine of the angle between two rows below which they count as orthogonal.
 _ORTHOGONAL = 1e-8
 
@@ -41,14 +45,18 @@ class Window(eqx.Module):
     force_constant: Bool[Array, ""]
     growth_since: Float[Array, ""]
     growth_power: Float[Array, ""]
+    moves_from: Float[Array, ""]
 
 
-def open_window(factor: Float[Array, "n d"], force: Float[Array, " m"]) -> Window:
+def open_window(
+    factor: Float[Array, "n d"], force: Float[Array, " m"], fastest: Float[Array, ""]
+) -> Window:
     """A window that has seen nothing yet.
 
     Args:
         factor: U.
         force: r.
+        fastest: the largest rate at which anything moves.
 
     Returns:
         The window.
@@ -65,6 +73,7 @@ def open_window(factor: Float[Array, "n d"], force: Float[Array, " m"]) -> Windo
         force_constant=jnp.zeros((), bool),
         growth_since=infinite,
         growth_power=jnp.zeros((), dtype),
+        moves_from=jnp.log(_ACTED) - jnp.log(jnp.maximum(fastest, jnp.finfo(dtype).tiny)),
     )
 
 
@@ -107,6 +116,10 @@ def advance_window(
         power > _SLOWEST_POWER, at_end / jnp.maximum(power, _SLOWEST_POWER), jnp.inf
     )
     remainder = jnp.where(rate <= 4 * jnp.finfo(dtype).eps, rate, remainder)
+    # Before X has begun to move its steps are rounding too, and tell nothing.
+    moved = (rate > _MOVED * jnp.finfo(dtype).eps) & ~first
+    moves_from = jnp.where(moved, -jnp.inf, window.moves_from)
+    remainder = jnp.where(log_time >= moves_from, remainder, jnp.inf)
 
     size = jnp.maximum(jnp.linalg.norm(force), tiny)
     constant = jnp.linalg.norm(force - window.force) <= _CONSTANT * size
@@ -128,6 +141,7 @@ def advance_window(
         growth_power=jnp.where(
             steady & jnp.isfinite(window.growth_since), window.growth_power, growth
         ),
+        moves_from=moves_from,
     )
     return jax.tree.map(lambda a, b: jnp.where(due | first, a, b), new, window)
 
