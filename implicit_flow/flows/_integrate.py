@@ -269,8 +269,14 @@ def _continued(sol: diffrax.Solution, path: Any, end: Any, errors: Array) -> tup
 
 
 def _field(flow: AbstractFlow, problem: Problem, t: Any, y: Any, args: Any) -> Any:
-    r = flow.drive(t, y[0], problem)
-    return flow.velocity(y[0], r, problem), -r
+    # A step that is too long may go where nothing is finite. It is rejected, but differentiated all
+    # the same, with weight zero: derivatives have to be finite there.
+    size = jnp.max(jnp.abs(jax.lax.stop_gradient(flow.unknown(y[0], problem))))
+    known = size <= jnp.finfo(size.dtype).max ** 0.5
+    state = jax.tree.map(lambda leaf: jnp.where(known, leaf, 0), y[0])
+    r = flow.drive(t, state, problem)
+    velocity = flow.velocity(state, r, problem)
+    return jax.tree.map(lambda leaf: jnp.where(known, leaf, jnp.nan), (velocity, -r))
 
 
 def _state_norm(y: Any) -> Scalar:

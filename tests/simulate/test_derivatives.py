@@ -111,3 +111,18 @@ def test_the_engine_differentiates_what_a_function_closes_over():
     dense = jax.grad(partial(value, imf.measurements.DenseMeasurement), (0, 1))(*at)
     for mine, other in zip(found, dense, strict=True):
         np.testing.assert_allclose(mine, other, rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("log10_alpha", [-20.0, -300.0])
+def test_steps_that_are_rejected_do_not_spoil_the_derivative(log10_alpha):
+    # Some of them go so far that x is infinite. In the limit, least l1 norm, the first two entries
+    # solve [[2, 1], [1, -1]] x = y, and x_0 is (y_0 + y_1) / 3.
+    measurement = imf.measurements.DiagonalMeasurement([[2.0, 1.0, 0.5], [1.0, -1.0, 1.0]])
+
+    def first(targets):
+        problem = imf.Problem(measurement, targets)
+        flow = imf.flows.HadamardFlow()
+        return imf.simulate(problem, flow, log10_alpha=log10_alpha, throw=False).x[0]
+
+    gradient = jax.grad(first)(jnp.array([1.0, 0.3]))
+    np.testing.assert_allclose(gradient, [1 / 3, 1 / 3], rtol=1e-5)
