@@ -220,34 +220,70 @@ def limit_error(
     if largest == 0:
         return 0.0
     size = size if size > 0 else largest
-    before, last = (float(np.linalg.norm(X - Y)) / size for X, Y in itertools.pairwise(ends))
+    moves = [X - Y for X, Y in itertools.pairwise(ends)]
+    distances = [float(np.linalg.norm(move)) / size for move in moves]
     first, middle, final = (float(error) for error in errors[-3:])
-    if not math.isfinite(before + last + first + middle + final):
+    if not math.isfinite(sum(distances) + first + middle + final):
         return math.inf
-    if before + last <= first + 2 * middle + final:
+    if sum(distances) <= first + 2 * middle + final:
         # Nothing moved over two rungs but what the solver's own error explains.
-        return before + last + final
-    # What moved before in other directions than of late belongs to terms that are gone already.
-    # Where the last distance is explained by the solver's own errors it has no direction.
-    earlier, later = ends[0] - ends[1], ends[1] - ends[2]
-    recent = float(np.linalg.norm(later))
-    moved = recent > 2 * (middle + final) * size
-    if moved:
-        before = min(before, float(np.sum(earlier * later)) / (recent * size))
-    before = max(before - first - middle, 0.0)
-    last += middle + final
-    exponent = _exponent(ladder[-3:], before / last)
-    if exponent is None:
-        return math.inf
-    shrinkage = 10.0 ** (exponent / 2 * (ladder[-1] - ladder[-2]))
-    if moved and shrinkage > _SLOWEST:
-        # Three rungs this close cannot tell one slow term from the sum of two.
-        return math.inf
-    remaining = last * shrinkage / (1 - shrinkage) + final
+        return sum(distances) + final
+    earlier, later = moves
+    noise = ((first + middle) * size, (middle + final) * size)
+    remaining = _left_by_law(ladder[-3:], earlier, later, noise) / size + final
+    if len(ladder) > 3:
+        # A slow term hides beside a fast one that had not gone yet: what moved even before tells
+        # the direction of that.
+        gone = np.asarray(Xs[-4]) - ends[0]
+        before, last = _without(gone, earlier), _without(gone, later)
+        if float(np.linalg.norm(last)) > 2 * noise[1]:
+            slowly = _left_by_law(ladder[-3:], before, last, noise) / size + final
+            remaining = max(remaining, slowly)
     # Alphas that are not small follow no law yet, and two distances fit any.
     foretold = limit_error(ladder[:-1], Xs[:-1], errors[:-1])
+    recent = float(np.linalg.norm(later))
     holds = math.isfinite(foretold) and recent <= foretold * float(np.linalg.norm(ends[1]))
-    return remaining if holds else max(remaining, last)
+    return remaining if holds else max(remaining, distances[1] + middle + final)
+
+
+def _without(
+    direction: Float[np.ndarray, "n n"], move: Float[np.ndarray, "n n"]
+) -> Float[np.ndarray, "n n"]:
+    """What is left of a move across another one."""
+    square = float(np.sum(direction * direction))
+    return move - direction * (float(np.sum(direction * move)) / square if square > 0 else 0.0)
+
+
+def _left_by_law(
+    rungs: Sequence[float],
+    earlier: Float[np.ndarray, "n n"],
+    later: Float[np.ndarray, "n n"],
+    noise: tuple[float, float],
+) -> float:
+    """How far X still moves, if like a power of alpha; inf without a clear sign of that.
+
+    Args:
+        rungs: the last three.
+        earlier: the move from the first to the second.
+        later: the move from the second to the third.
+        noise: errors of the moves.
+
+    Returns:
+        The distance, in the unit of X.
+    """
+    before, recent = float(np.linalg.norm(earlier)), float(np.linalg.norm(later))
+    # What moved before in other directions than of late belongs to terms that are gone already.
+    # Where the last move is explained by the solver's own errors it has no direction.
+    moved = recent > 2 * noise[1]
+    if moved:
+        before = min(before, float(np.sum(earlier * later)) / recent)
+    last = recent + noise[1]
+    exponent = _exponent(rungs, max(before - noise[0], 0.0) / last)
+    if exponent is None:
+        return math.inf
+    shrinkage = 10.0 ** (exponent / 2 * (rungs[-1] - rungs[-2]))
+    # Three rungs this close cannot tell one slow term from the sum of two.
+    return math.inf if moved and shrinkage > _SLOWEST else last * shrinkage / (1 - shrinkage)
 
 
 def _exponent(rungs: Sequence[float], ratio: float) -> float | None:

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy.optimize import brentq
 
 import implicit_flow as imf
 from implicit_flow import closed_forms, flows
@@ -119,6 +120,24 @@ def test_alphas_that_are_not_small_follow_no_law():
     Xs = [jnp.eye(1) * (1 + 10**rung) for rung in rungs]
     assert 1e-8 < limit_error(rungs, Xs, [1e-9] * 4) < 3e-7
     assert limit_error(rungs[1:], Xs[1:], [1e-9] * 3) > 9e-7
+
+
+def test_a_slow_term_beside_a_fast_one_is_seen():
+    # One diagonal measurement a: x_i = alpha x~_i exp(2 s a_i) with a'x = 1, and the limit is e_1.
+    # The second entry goes like alpha^0.04, from a start of one; the third like alpha^0.001, from
+    # 1e-3: on the last rung it is all that is left.
+    a, start = np.array([1.0, 0.96, 0.999]), np.array([1.0, 1.0, 1e-3])
+
+    def end(rung):
+        x = lambda s: np.exp(rung * math.log(10) + np.log(start) + 2 * s * a)
+        s = brentq(lambda s: math.log(a @ x(s)), 0, -1.3 * rung + 10, xtol=1e-14, rtol=1e-15)
+        return jnp.diag(x(s))
+
+    rungs = [-10.0, -30.0, -100.0, -300.0]
+    Xs = [end(rung) for rung in rungs]
+    error = np.linalg.norm(Xs[-1] - np.diag([1.0, 0, 0])) / np.linalg.norm(Xs[-1])
+    assert error > 5e-4
+    assert limit_error(rungs, Xs, [1e-7] * 4) >= error
 
 
 def test_rungs_more_decades_apart_than_floats_have():

@@ -32,8 +32,9 @@ def test_the_second_call_compiles_nothing(call, caplog):
         jax.block_until_ready(call(2.0))
         first = _compiled(caplog)
         jax.block_until_ready(call(3.0))
-    # An operation outside of the large programs costs as much as ten of one inside.
-    assert len(first) <= 8
+    # An operation outside of the large programs costs as much as ten of one inside; a copy of an
+    # array to where it is used is small, and may have been compiled before.
+    assert len([text for text in first if "jit(stage)" not in text]) <= 6
     assert _compiled(caplog) == first
 
 
