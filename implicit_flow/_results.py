@@ -51,8 +51,8 @@ class RESULTS(diffrax.RESULTS):  # pyright: ignore[reportGeneralTypeIssues]
         "problem, or try a stock Diffrax solver with `solver=`."
     )
     invalid_input = (
-        "An argument of this lane was not valid: alpha must be positive and representable, and "
-        "no input may be nan or infinite."
+        "An argument of this lane was not valid: alpha must be positive and representable, "
+        "no input may be nan or infinite, and none so large or small that its square is."
     )
 
 

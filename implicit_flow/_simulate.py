@@ -16,6 +16,7 @@ from . import _checks
 from ._alpha import log_scale
 from ._compiled import compiled
 from ._congruence import by_congruence
+from ._range import in_range
 from ._results import RESULTS, select
 from ._solution import Solution
 from ._solver_choice import CONGRUENCES, check_representable, engine_for
@@ -115,7 +116,7 @@ def simulate(
     save_ts = _save_times(saveat, t1, dtype)
     log_alpha, valid = _scale(flow, alpha, log10_alpha, dtype)
     t1, save_ts, ordered = _possible(t1, save_ts)
-    valid = valid & ordered
+    valid = valid & ordered & in_range(problem)
     if max_steps is not None:
         _checks.at_least(max_steps, "max_steps", 1)
     engine = engine_for(flow, solver, problem, log_alpha, to_rest=t1 is None)

@@ -1,5 +1,6 @@
 """The door to certificates."""
 
+import dataclasses
 from typing import Protocol, runtime_checkable
 
 import jax
@@ -13,6 +14,7 @@ from ._certificate import Certificate
 from ._coordinates import AbstractCone, coordinates, host
 from ._evidence import is_cheap, point as measure
 from ._judge import Judge
+from ._units import Units, in_units
 
 
 @runtime_checkable
@@ -96,6 +98,7 @@ def certify(
         semidefinite programming.
     """
     cone, X, targets, given = _read(problem, X_or_solution, dual)
+    cone, targets, units = in_units(cone, targets)
     eps = float(jnp.finfo(problem.measurement.dtype).eps)
     custom = tolerance is not None
     tolerance = max(1e-6, 1e3 * eps) if tolerance is None else _nonnegative(tolerance, "tolerance")
@@ -103,7 +106,7 @@ def certify(
         gap_tolerance = _nonnegative(gap_tolerance, "gap_tolerance")
     # Norms of huge entries are infinite, and the verdict knows what to make of them.
     with np.errstate(over="ignore"):
-        here = measure(cone, X, targets)
+        here = measure(cone, X / units.X, targets)
         judge = Judge(
             cone,
             here,
@@ -115,7 +118,27 @@ def certify(
             gap_tolerance,
             _nonnegative(error, "error"),
         )
-        return judge.certificate(given, is_cheap(cone) if convex is None else convex)
+        dual = None if given is None else given * units.rows
+        found = judge.certificate(dual, is_cheap(cone) if convex is None else convex)
+        return _in_own_units(found, units)
+
+
+def _in_own_units(found: Certificate, units: Units) -> Certificate:
+    if units == (1, 1, 1):
+        return found
+    # Of what order the reader sees the numbers in the words.
+    words = f"{found.explanation} (All numbers are in units of {units.X:.3g}.)"
+    return dataclasses.replace(
+        found,
+        primal_value=found.primal_value * units.X,
+        dual_bound=found.dual_bound * units.X,
+        upper_bound=found.upper_bound * units.X,
+        excess_at_least=found.excess_at_least * units.X,
+        slack=found.slack * units.X,
+        reach=found.reach * units.X,
+        dual=found.dual / units.rows,
+        explanation=words,
+    )
 
 
 def _read(

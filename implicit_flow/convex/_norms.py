@@ -1,5 +1,8 @@
 """Solutions of least norm, as references."""
 
+from collections.abc import Callable
+from typing import NamedTuple
+
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
@@ -13,6 +16,7 @@ from ._bounds import inner_below, lower_bound, reach, scaled, sharpen
 from ._cone import ConeAnswer, least_l1, least_trace
 from ._coordinates import AbstractCone, coordinates, host
 from ._feasible import Fitter
+from ._units import in_units
 
 
 class InfeasibleTargetsError(ValueError):
@@ -83,18 +87,18 @@ def min_nuclear_norm(problem: Problem) -> ConvexSolution:
     Reference:
         Fazel (2002), Matrix rank minimization with applications.
     """
-    cone, y = _host_problem(problem)
-    answer = least_trace(cone, y)
-    refuse_infeasible(cone, y, answer)
-    fitter = Fitter(cone)
-    z = answer.point
-    for _ in range(3):
-        z = cone.clip(fitter.project(z, y))
-    value = cone.trace(z)
-    bound = lower_bound(cone, y, answer.dual)
-    return _solution(
-        problem, cone.matrix(z), scaled(cone, answer.dual), value, bound, cone.apply(z) - y
-    )
+
+    def least(cone: AbstractCone, y: np.ndarray) -> _Pair:
+        answer = least_trace(cone, y)
+        refuse_infeasible(cone, y, answer)
+        fitter = Fitter(cone)
+        z = answer.point
+        for _ in range(3):
+            z = cone.clip(fitter.project(z, y))
+        bound = lower_bound(cone, y, answer.dual)
+        return _Pair(z, scaled(cone, answer.dual), cone.trace(z), bound)
+
+    return _solved(problem, least)
 
 
 def min_frobenius(problem: Problem) -> ConvexSolution:
@@ -118,14 +122,17 @@ def min_frobenius(problem: Problem) -> ConvexSolution:
         >>> solution.x.round(8).tolist()
         [0.4, 0.2]
     """
-    cone, y = _host_problem(problem)
-    fitter = _fitter(cone, y)
-    z = fitter.project(np.zeros(cone.size), y)
-    value = float(np.linalg.norm(z))
-    inverse = fitter.left @ ((fitter.right @ z) / fitter.values) / fitter.size
-    nu = inverse / value if value > 0 else np.zeros_like(y)
-    nu = nu / max(1.0, float(np.linalg.norm(cone.adjoint(nu))) * (1 + 1e-15 * len(z)))
-    return _solution(problem, cone.matrix(z), nu, value, inner_below(y, nu), cone.apply(z) - y)
+
+    def least(cone: AbstractCone, y: np.ndarray) -> _Pair:
+        fitter = _fitter(cone, y)
+        z = fitter.project(np.zeros(cone.size), y)
+        value = float(np.linalg.norm(z))
+        inverse = fitter.left @ ((fitter.right @ z) / fitter.values) / fitter.size
+        nu = inverse / value if value > 0 else np.zeros_like(y)
+        nu = nu / max(1.0, float(np.linalg.norm(cone.adjoint(nu))) * (1 + 1e-15 * len(z)))
+        return _Pair(z, nu, value, inner_below(y, nu))
+
+    return _solved(problem, least)
 
 
 def min_l1(problem: Problem, *, nonnegative: bool = False) -> ConvexSolution:
@@ -158,14 +165,16 @@ def min_l1(problem: Problem, *, nonnegative: bool = False) -> ConvexSolution:
     _refuse_matrices(problem)
     if nonnegative:
         return min_nuclear_norm(problem)
-    cone, y = _host_problem(problem)
-    fitter = _fitter(cone, y)
-    answer = least_l1(cone.rows.toarray(), y)
-    x = fitter.project(answer.point, y)
-    low, high = cone.extremes(answer.dual)
-    nu = answer.dual / max(-low, high, 1e-300)
-    value = float(np.sum(np.abs(x)))
-    return _solution(problem, np.diag(x), nu, value, inner_below(y, nu), cone.apply(x) - y)
+
+    def least(cone: AbstractCone, y: np.ndarray) -> _Pair:
+        fitter = _fitter(cone, y)
+        answer = least_l1(cone.rows.toarray(), y)
+        x = fitter.project(answer.point, y)
+        low, high = cone.extremes(answer.dual)
+        nu = answer.dual / max(-low, high, 1e-300)
+        return _Pair(x, nu, float(np.sum(np.abs(x))), inner_below(y, nu))
+
+    return _solved(problem, least)
 
 
 def min_l2(problem: Problem) -> ConvexSolution:
@@ -230,10 +239,36 @@ def infeasible(vector: np.ndarray, inner: float, far: float) -> InfeasibleTarget
     )
 
 
-def _host_problem(problem: Problem) -> tuple[AbstractCone, np.ndarray]:
+class _Pair(NamedTuple):
+    """A point in coordinates, a dual, and the values of both."""
+
+    z: np.ndarray
+    nu: np.ndarray
+    value: float
+    bound: float
+
+
+def _solved(problem: Problem, least: Callable[[AbstractCone, np.ndarray], _Pair]) -> ConvexSolution:
+    """Solve in units in which no square overflows or vanishes, and give the answer in its own."""
     _checks.instance(problem, "problem", Problem)
     host(problem.measurement, problem.targets)
-    return coordinates(problem.measurement), np.asarray(problem.targets, float)
+    data = coordinates(problem.measurement), np.asarray(problem.targets, float)
+    cone, y, units = in_units(*data)
+    try:
+        pair = least(cone, y)
+    except InfeasibleTargetsError as error:
+        inner = inner_below(y, error.vector) * units.targets
+        raise infeasible(error.vector, inner, error.reach * units.X) from None
+    size = float(np.linalg.norm(y)) or 1.0
+    gap = (pair.value - pair.bound) / max(abs(pair.bound), float(np.finfo(float).tiny))
+    dtype = problem.measurement.dtype
+    return ConvexSolution(
+        jnp.asarray(cone.matrix(pair.z) * units.X, dtype),
+        jnp.asarray(pair.nu / units.rows, dtype),
+        pair.value * units.X,
+        float(gap) if pair.value > 0 else 0.0,
+        float(np.linalg.norm(cone.apply(pair.z) - y)) / size,
+    )
 
 
 def _refuse_matrices(problem: Problem) -> None:
@@ -253,23 +288,3 @@ def _fitter(cone: AbstractCone, targets: np.ndarray) -> Fitter:
         vector = (fitter.left @ (fitter.left.T @ y) - y) / fitter.size
         raise infeasible(vector, inner_below(targets, vector), reach(cone, targets, vector))
     return fitter
-
-
-def _solution(
-    problem: Problem,
-    X: np.ndarray,
-    nu: np.ndarray,
-    value: float,
-    bound: float,
-    missing: np.ndarray,
-) -> ConvexSolution:
-    dtype = problem.measurement.dtype
-    size = float(np.linalg.norm(np.asarray(problem.targets, float))) or 1.0
-    gap = (value - bound) / max(abs(bound), float(np.finfo(float).tiny)) if value > 0 else 0.0
-    return ConvexSolution(
-        jnp.asarray(X, dtype),
-        jnp.asarray(nu, dtype),
-        value,
-        float(gap),
-        float(np.linalg.norm(missing)) / size,
-    )

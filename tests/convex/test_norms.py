@@ -160,6 +160,40 @@ def test_scales_and_repeated_rows(scale, rows):
     check(problem, min_nuclear_norm(problem), scale * value)
 
 
+@pytest.mark.parametrize(
+    ("rows", "targets"),
+    [(1e-200, 1e-200), (1e200, 1e200), (1e-200, 1.0), (1.0, 1e200), (1.0, 1e-310)],
+)
+def test_units_in_which_squares_are_no_floats(rows, targets):
+    stack, y = np.stack([np.diag([2.0, 1.0, 1.0]), np.diag([0.0, 1.0, 3.0])]), np.array([4.0, 3.0])
+    stack[0, 0, 1] = stack[0, 1, 0] = 1.0
+    plain = min_nuclear_norm(imf.Problem(DenseMeasurement(stack), y))
+    problem = imf.Problem(DenseMeasurement(rows * stack), targets * y)
+    solution = min_nuclear_norm(problem)
+    unit = targets / rows
+    np.testing.assert_allclose(solution.value / unit, plain.value, rtol=1e-8)
+    np.testing.assert_allclose(np.asarray(solution.X) / unit, plain.X, atol=1e-6)
+    np.testing.assert_allclose(rows * np.asarray(solution.dual) @ y, plain.value, rtol=1e-7)
+    # Of two points that fit, one is better: what is said of them does not depend on the unit.
+    X = np.diag([1.5, 0.75, 0.75])
+    y = np.einsum("kij,ij->k", stack, X)
+    problem = imf.Problem(DenseMeasurement(rows * stack), targets * y)
+    found = imf.certify(problem, unit * X)
+    known = imf.certify(imf.Problem(DenseMeasurement(stack), y), X)
+    assert found.verdict == known.verdict == "not minimal"
+    np.testing.assert_allclose(found.excess_at_least / unit, known.excess_at_least, rtol=1e-6)
+    np.testing.assert_allclose(found.primal_value / unit, 3.0, rtol=1e-12)
+    with pytest.raises(InfeasibleTargetsError) as caught:
+        min_nuclear_norm(imf.Problem(DenseMeasurement(rows * stack), targets * np.array([1, -1.0])))
+    assert caught.value.vector @ [1, -1] < 0
+
+
+def test_units_whose_quotient_is_no_float():
+    measurement = DenseMeasurement(1e-200 * np.eye(2)[None])
+    with pytest.raises(ValueError, match="quotient is representable"):
+        min_nuclear_norm(imf.Problem(measurement, np.array([1e200])))
+
+
 def test_zero_targets_and_one_number():
     zero = imf.Problem(EntryMeasurement([0, 0], [0, 1], 2), [0.0, 0.0])
     solution = min_nuclear_norm(zero)

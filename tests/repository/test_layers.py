@@ -29,6 +29,7 @@ FLOORS = {
     "_congruence_term": 3,
     "_congruence": 4,
     "_descend": 4,
+    "_range": 4,
     "_simulate": 4,
     "_solution": 4,
     "_solver_choice": 4,

@@ -205,6 +205,25 @@ def test_after_rest_the_end_is_saved():
     np.testing.assert_allclose(sol.Xs[1], sol.X, rtol=1e-12)
 
 
+@pytest.mark.parametrize(
+    ("rows", "targets", "message"),
+    [
+        (1.0, 1e-200, "`problem` must have targets between 5e-124 and 2e"),
+        (1e150, 1.0, "`problem` must have measurements between"),
+        (1e-100, 1e100, "`problem` must have a quotient of targets and measurements between"),
+    ],
+)
+def test_data_whose_squares_are_no_floats_are_refused(rows, targets, message):
+    problem = vector_problem()
+    measurement = imf.measurements.DiagonalMeasurement(rows * problem.measurement.matrix)
+    with pytest.raises(ValueError, match=message):
+        imf.simulate(imf.Problem(measurement, targets * problem.targets), alpha=0.1)
+    if rows == 1:
+        # Under `jit` they are known too late, and the result says so.
+        sol = rest_of_vectors(targets * problem.targets, 0.1)
+        assert sol.result == RESULTS.invalid_input
+
+
 def test_lanes_carry_their_results():
     alphas = jnp.array([0.1, -1.0, jnp.nan, 1e-3])
     lanes = jax.vmap(rest_of_matrices)(alphas)
