@@ -35,12 +35,14 @@ def in_range(problem: Problem) -> Bool[Array, ""] | bool:
     rows = _largest(*leaves) ** power
     targets = _largest(problem.targets)
     most = float(jnp.finfo(problem.measurement.dtype).max) ** _LARGEST
+    # Their product is the rate of the flow.
+    fastest = float(jnp.finfo(problem.measurement.dtype).max) ** 0.5
     if isinstance(rows, jax.Array) or isinstance(targets, jax.Array):
         fits = [(size == 0) | ((size > 1 / most) & (size < most)) for size in (rows, targets)]
         quotient = (
             (rows == 0) | (targets == 0) | ((targets < most * rows) & (rows < most * targets))
         )
-        return fits[0] & fits[1] & quotient
+        return fits[0] & fits[1] & quotient & (rows * targets < fastest)
     sizes = {"targets": targets, "measurements": rows}
     if rows > 0 and targets > 0:
         sizes["a quotient of targets and measurements"] = targets / rows
@@ -53,6 +55,14 @@ def in_range(problem: Problem) -> Bool[Array, ""] | bool:
                 f"has one of {size:.1e}",
                 "Choose other units.",
             )
+    if rows * targets >= fastest:
+        _checks.refuse(
+            "problem",
+            f"have a product of targets and measurements below {fastest:.0e} in "
+            f"{jnp.dtype(problem.measurement.dtype).name}",
+            f"has one of {rows * targets:.1e}",
+            "Choose other units.",
+        )
     return True
 
 

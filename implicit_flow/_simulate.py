@@ -274,7 +274,7 @@ def _wrap(
     valid: Array,
 ) -> Solution:
     vector = flow.is_vector
-    X, x, Xs, residual_norm, result = _judged(problem, path, valid, vector=vector)
+    X, x, Xs, errors, residual_norm, result = _judged(problem, path, valid, vector=vector)
     saved = (None, None, None) if path.saved is None else path.saved
     log10_alpha = log_alpha / np.asarray(math.log(10), log_alpha.dtype)
     return Solution(
@@ -290,8 +290,8 @@ def _wrap(
         residuals=saved[1],
         duals=saved[2],
         log_eigenvalues=spectrum,
-        error_estimate=path.error_estimate,
-        error_estimates=path.error_estimates,
+        error_estimate=errors[0],
+        error_estimates=errors[1],
         result=result,
         stats=path.stats,
         flow=repr_of(flow),
@@ -336,8 +336,8 @@ def repr_of(flow: AbstractFlow) -> str:
 @compiled
 def _judged(
     problem: Problem, path: Path, valid: Array, *, vector: bool
-) -> tuple[Array, Array | None, Array | None, Scalar, RESULTS]:
-    """X, its diagonal, X at the save times, the misfit, and the result."""
+) -> tuple[Array, Array | None, Array | None, tuple[Array, Array | None], Scalar, RESULTS]:
+    """X, its diagonal, X at the save times, errors of the end and of these, misfit and result."""
     X = jnp.diag(path.unknown) if vector else path.unknown
     # The engine would run, to no end, on inputs that are not numbers: say so instead.
     finite = jnp.all(jnp.isfinite(X)) | (path.result != RESULTS.successful)
@@ -348,4 +348,6 @@ def _judged(
     if Xs is not None:
         Xs = jnp.where(valid, jax.vmap(jnp.diag)(Xs) if vector else Xs, jnp.nan)
     x = jnp.where(valid, path.unknown, jnp.nan) if vector else None
-    return X, x, Xs, problem.misfit((X + X.T) / 2), result
+    errors = path.error_estimate, path.error_estimates
+    errors = jax.tree.map(lambda error: jnp.where(valid, error, jnp.inf), errors)
+    return X, x, Xs, errors, problem.misfit((X + X.T) / 2), result

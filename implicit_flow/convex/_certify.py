@@ -14,7 +14,7 @@ from ._certificate import Certificate
 from ._coordinates import AbstractCone, coordinates, host
 from ._evidence import is_cheap, point as measure
 from ._judge import Judge
-from ._units import Units, in_units
+from ._units import EXTREME, Units, in_units
 
 
 @runtime_checkable
@@ -98,7 +98,7 @@ def certify(
         semidefinite programming.
     """
     cone, X, targets, given = _read(problem, X_or_solution, dual)
-    cone, targets, units = in_units(cone, targets)
+    cone, targets, units = in_units(cone, targets, problem.measurement.dtype, EXTREME)
     eps = float(jnp.finfo(problem.measurement.dtype).eps)
     custom = tolerance is not None
     tolerance = max(1e-6, 1e3 * eps) if tolerance is None else _nonnegative(tolerance, "tolerance")

@@ -16,7 +16,7 @@ from ._bounds import inner_below, lower_bound, reach, scaled, sharpen
 from ._cone import ConeAnswer, least_l1, least_trace
 from ._coordinates import AbstractCone, coordinates, host
 from ._feasible import Fitter
-from ._units import in_units
+from ._units import in_units, refuse_units
 
 
 class InfeasibleTargetsError(ValueError):
@@ -219,12 +219,24 @@ def refuse_infeasible(cone: AbstractCone, targets: np.ndarray, answer: ConeAnswe
     missing = float(np.linalg.norm(cone.apply(answer.point) - targets) / (size if size > 0 else 1))
     if missing > 1e-5:
         least = lower_bound(cone, targets, answer.dual)
-        raise ValueError(
+        raise _NotAttainedError(answer.status, missing, cone.trace(answer.point), least)
+
+
+class _NotAttainedError(ValueError):
+    """The solver ended far from the targets, without a proof."""
+
+    def __init__(self, status: str, missing: float, trace: float, least: float):
+        super().__init__(
             "Argument `problem` must have a minimum that is attained, but the convex solver ended "
-            f"with `{answer.status}` at trace {cone.trace(answer.point):.3g} and misfit "
-            f"{missing:.3g}, and every X that fits has a trace of at least {least:.3g}: the norm "
-            "probably diverges. `implicit_flow.certify` says what can be proved."
+            f"with `{status}` at trace {trace:.3g} and misfit {missing:.3g}, and every X that fits "
+            f"has a trace of at least {least:.3g}: the norm probably diverges. "
+            "`implicit_flow.certify` says what can be proved."
         )
+        self.numbers = status, missing, trace, least
+
+    def in_units(self, unit: float) -> "_NotAttainedError":
+        status, missing, trace, least = self.numbers
+        return _NotAttainedError(status, missing, trace * unit, least * unit)
 
 
 def infeasible(vector: np.ndarray, inner: float, far: float) -> InfeasibleTargetsError:
@@ -253,17 +265,27 @@ def _solved(problem: Problem, least: Callable[[AbstractCone, np.ndarray], _Pair]
     _checks.instance(problem, "problem", Problem)
     host(problem.measurement, problem.targets)
     data = coordinates(problem.measurement), np.asarray(problem.targets, float)
-    cone, y, units = in_units(*data)
+    dtype = problem.measurement.dtype
+    # The convex solver and what is called zero beside its answer have a scale: that of one.
+    cone, y, units = in_units(*data, dtype, extreme=1.0)
+    if not np.any(y):
+        n, m = problem.dim, problem.num_measurements
+        return ConvexSolution(jnp.zeros((n, n), dtype), jnp.zeros(m, dtype), 0.0, 0.0, 0.0)
     try:
         pair = least(cone, y)
     except InfeasibleTargetsError as error:
         inner = inner_below(y, error.vector) * units.targets
         raise infeasible(error.vector, inner, error.reach * units.X) from None
+    except _NotAttainedError as error:
+        raise error.in_units(units.X) from None
     size = float(np.linalg.norm(y)) or 1.0
     gap = (pair.value - pair.bound) / max(abs(pair.bound), float(np.finfo(float).tiny))
-    dtype = problem.measurement.dtype
+    with np.errstate(over="ignore"):
+        X = (cone.matrix(pair.z) * units.X).astype(dtype)
+    if not np.all(np.isfinite(X)):
+        refuse_units(units, dtype)
     return ConvexSolution(
-        jnp.asarray(cone.matrix(pair.z) * units.X, dtype),
+        jnp.asarray(X),
         jnp.asarray(pair.nu / units.rows, dtype),
         pair.value * units.X,
         float(gap) if pair.value > 0 else 0.0,

@@ -188,6 +188,25 @@ def test_units_in_which_squares_are_no_floats(rows, targets):
     assert caught.value.vector @ [1, -1] < 0
 
 
+@pytest.mark.parametrize("solve", [min_l1, min_l2, min_nuclear_norm])
+@pytest.mark.parametrize("scale", [1e-45, 1e-15, 1e-10, 1.0, 1e10])
+def test_what_is_infeasible_or_zero_does_not_depend_on_the_unit(solve, scale):
+    # The second row sees nothing, and its target is not zero.
+    problem = imf.Problem(DiagonalMeasurement(scale * np.array([[1, 0.3], [0, 0]])), [1.0, 0.5])
+    with pytest.raises(InfeasibleTargetsError):
+        solve(problem)
+    rows = scale * np.array([[1.0, 2.0], [1.0, -1.0]])
+    zero = solve(imf.Problem(DiagonalMeasurement(rows), np.zeros(2)))
+    assert zero.value == zero.gap == zero.feasibility == 0
+    assert np.all(np.asarray(zero.X) == 0)
+
+
+def test_a_solution_that_is_no_float32_is_refused():
+    measurement = DiagonalMeasurement(np.float32([[1e-30, 0]]))
+    with pytest.raises(ValueError, match="quotient is representable in float32"):
+        min_l2(imf.Problem(measurement, np.float32([1e10])))
+
+
 def test_units_whose_quotient_is_no_float():
     measurement = DenseMeasurement(1e-200 * np.eye(2)[None])
     with pytest.raises(ValueError, match="quotient is representable"):

@@ -211,6 +211,7 @@ def test_after_rest_the_end_is_saved():
         (1.0, 1e-200, "`problem` must have targets between 5e-124 and 2e"),
         (1e150, 1.0, "`problem` must have measurements between"),
         (1e-100, 1e100, "`problem` must have a quotient of targets and measurements between"),
+        (1e100, 1e100, "`problem` must have a product of targets and measurements below 1e"),
     ],
 )
 def test_data_whose_squares_are_no_floats_are_refused(rows, targets, message):
@@ -222,6 +223,7 @@ def test_data_whose_squares_are_no_floats_are_refused(rows, targets, message):
         # Under `jit` they are known too late, and the result says so.
         sol = rest_of_vectors(targets * problem.targets, 0.1)
         assert sol.result == RESULTS.invalid_input
+        assert np.isinf(sol.error_estimate)
 
 
 def test_lanes_carry_their_results():
