@@ -7,7 +7,12 @@ import numpy as np
 from jaxtyping import Array, Bool
 
 from . import _checks
-from .measurements import FunctionMeasurement, RankOneMeasurement
+from .measurements import (
+    AbstractMeasurement,
+    CommutingMeasurement,
+    FunctionMeasurement,
+    RankOneMeasurement,
+)
 from .problems import Problem
 
 
@@ -27,12 +32,7 @@ def in_range(problem: Problem) -> Bool[Array, ""] | bool:
     Raises:
         ValueError: where known ones are not.
     """
-    # What a function closes over says nothing of its size.
-    closed = isinstance(problem.measurement, FunctionMeasurement)
-    leaves = [] if closed else jax.tree.leaves(problem.measurement)
-    leaves = [leaf for leaf in leaves if eqx.is_inexact_array(leaf)]
-    power = 2 if isinstance(problem.measurement, RankOneMeasurement) else 1
-    rows = _largest(*leaves) ** power
+    rows = _size(problem.measurement)
     targets = _largest(problem.targets)
     most = float(jnp.finfo(problem.measurement.dtype).max) ** _LARGEST
     # Their product is the rate of the flow.
@@ -64,6 +64,17 @@ def in_range(problem: Problem) -> Bool[Array, ""] | bool:
             "Choose other units.",
         )
     return True
+
+
+def _size(measurement: AbstractMeasurement) -> Array | float:
+    """Of the largest entry of the measurement matrices; 0 where it is not seen."""
+    if isinstance(measurement, FunctionMeasurement):
+        # What a function closes over says nothing of its size.
+        return 0.0
+    if isinstance(measurement, CommutingMeasurement):
+        return _largest(measurement.spectra)
+    leaves = [leaf for leaf in jax.tree.leaves(measurement) if eqx.is_inexact_array(leaf)]
+    return _largest(*leaves) ** (2 if isinstance(measurement, RankOneMeasurement) else 1)
 
 
 def _largest(*arrays: Array) -> Array | float:

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
-from jaxtyping import Array, ArrayLike, Float
+from jaxtyping import Array, ArrayLike
 
 from . import _checks
 from ._alpha import log_scale
@@ -20,6 +20,7 @@ from ._range import in_range
 from ._results import RESULTS, select
 from ._solution import Solution
 from ._solver_choice import CONGRUENCES, check_representable, engine_for
+from ._times import possible, save_times
 from ._transformed import is_transformed
 from ._types import RealLike, Scalar
 from .flows import AbstractFlow, FactorFlow, MirrorFlow, Path, integrate
@@ -113,9 +114,9 @@ def simulate(
         _checks.finite(t1, "t1")
         _checks.positive(t1, "t1")
     rtol = tolerance(rtol, dtype)
-    save_ts = _save_times(saveat, t1, dtype)
+    save_ts = save_times(saveat, t1, dtype)
     log_alpha, valid = _scale(flow, alpha, log10_alpha, dtype)
-    t1, save_ts, ordered = _possible(t1, save_ts)
+    t1, save_ts, ordered = possible(t1, save_ts)
     valid = valid & ordered & in_range(problem)
     if max_steps is not None:
         _checks.at_least(max_steps, "max_steps", 1)
@@ -196,47 +197,6 @@ def _scale(flow: AbstractFlow, alpha: Any, log10_alpha: Any, dtype: Any) -> tupl
                 name, f"be left out for {type(flow).__name__}, which starts at 0", "is given"
             )
     return jnp.zeros((), dtype), jnp.array(True)
-
-
-def _save_times(saveat: Any, t1: Any, dtype: Any) -> Float[Array, " k"] | None:
-    if saveat is None:
-        return None
-    if isinstance(saveat, diffrax.SaveAt):
-        # Several make a list of parts.
-        ts = getattr(saveat.subs, "ts", None)
-        plain = diffrax.SaveAt(ts=ts) if ts is not None else None
-        if jax.tree.structure(plain) != jax.tree.structure(saveat):
-            _checks.refuse("saveat", "be times, or `diffrax.SaveAt(ts=...)`", "asks for more")
-        saveat = ts
-    times = _checks.array(saveat, "saveat", dtype)
-    _checks.shape(times, "saveat", ("k",))
-    _checks.finite(times, "saveat")
-    known = _checks.concrete(times)
-    if known is not None:
-        if known.size == 0:
-            _checks.refuse("saveat", "hold at least one time", "is empty")
-        if np.any(np.diff(known) < 0) or known[0] < 0:
-            _checks.refuse("saveat", "hold increasing times, none negative", f"is {known}")
-        end = None if t1 is None else _checks.concrete(t1)
-        if end is not None and known[-1] > end:
-            _checks.refuse("saveat", f"stay within t1 = {end}", f"ends at {known[-1]}")
-    return times
-
-
-def _possible(t1: Any, save_ts: Any) -> tuple[Any, Any, Any]:
-    """Times that a flow can be asked for, and whether those given are: traced ones may not be."""
-    times = [time for time in (t1, save_ts) if isinstance(time, Tracer)]
-    if not times:
-        return t1, save_ts, True
-    fits = jnp.array(True)
-    if t1 is not None:
-        fits = fits & (t1 > 0) & jnp.isfinite(t1)
-    if save_ts is not None:
-        end = jnp.inf if t1 is None else t1
-        fits = fits & jnp.all(jnp.isfinite(save_ts) & (save_ts >= 0) & (save_ts <= end))
-        fits = fits & jnp.all(jnp.diff(save_ts) >= 0)
-        save_ts = jnp.where(fits, save_ts, jnp.zeros_like(save_ts))
-    return None if t1 is None else jnp.where(fits, t1, jnp.ones_like(t1)), save_ts, fits
 
 
 def _checked_adjoint(adjoint: Any) -> diffrax.AbstractAdjoint:

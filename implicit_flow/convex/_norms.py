@@ -282,11 +282,12 @@ def _solved(problem: Problem, least: Callable[[AbstractCone, np.ndarray], _Pair]
     gap = (pair.value - pair.bound) / max(abs(pair.bound), float(np.finfo(float).tiny))
     with np.errstate(over="ignore"):
         X = (cone.matrix(pair.z) * units.X).astype(dtype)
-    if not np.all(np.isfinite(X)):
+        nu = (pair.nu / units.rows).astype(dtype)
+    if not (np.all(np.isfinite(X)) and np.all(np.isfinite(nu))):
         refuse_units(units, dtype)
     return ConvexSolution(
         jnp.asarray(X),
-        jnp.asarray(pair.nu / units.rows, dtype),
+        jnp.asarray(nu),
         pair.value * units.X,
         float(gap) if pair.value > 0 else 0.0,
         float(np.linalg.norm(cone.apply(pair.z) - y)) / size,

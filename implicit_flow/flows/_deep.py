@@ -119,10 +119,9 @@ class DeepFlow(AbstractFlow):
 
         It does where it is and the factors are balanced, so that it never becomes singular.
         """
-        generator = problem.measurement.adjoint(r)
-        free = jnp.max(jnp.abs(generator))
         if self.depth == 1:
-            return free
+            return super().violation(state, r, problem)
+        generator = problem.measurement.adjoint(r)
         confined = negative_part_of(generator)
         if isinstance(state, tuple):
             return confined
@@ -132,7 +131,8 @@ class DeepFlow(AbstractFlow):
         mirrored = jnp.einsum("kij,klj->kil", state[:-1], state[:-1], precision=PRECISION)
         balanced = jnp.max(jnp.abs(grams - mirrored)) <= _BALANCED * size
         stays = balanced & (jnp.linalg.norm(X - X.T) <= _BALANCED * jnp.linalg.norm(X))
-        return jnp.where(stays & (outside_of_cone(X) <= _BALANCED), confined, free)
+        stays = stays & (outside_of_cone(X) <= _BALANCED)
+        return jnp.where(stays, confined, jnp.max(jnp.abs(generator)))
 
     def rounding_seed(self, start: Factors, end: Factors, size: float) -> Factors:
         """A Gaussian matrix added to each factor."""

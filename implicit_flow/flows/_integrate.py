@@ -270,9 +270,11 @@ def _continued(sol: diffrax.Solution, path: Any, end: Any, errors: Array) -> tup
 
 def _field(flow: AbstractFlow, problem: Problem, t: Any, y: Any, args: Any) -> Any:
     # A step that is too long may go where nothing is finite. It is rejected, but differentiated all
-    # the same, with weight zero: derivatives have to be finite there.
-    size = jnp.max(jnp.abs(jax.lax.stop_gradient(flow.unknown(y[0], problem))))
-    known = size <= jnp.finfo(size.dtype).max ** 0.5
+    # the same, with weight zero: derivatives have to be finite there. A vector may be exponential
+    # in the state; a matrix, which may cost more than the step, is not.
+    told = flow.unknown(y[0], problem) if flow.is_vector else y[0]
+    sizes = [jnp.max(jnp.abs(leaf)) for leaf in jax.tree.leaves(jax.lax.stop_gradient(told))]
+    known = jnp.max(jnp.stack(sizes)) <= jnp.finfo(sizes[0].dtype).max ** 0.5
     state = jax.tree.map(lambda leaf: jnp.where(known, leaf, 0), y[0])
     r = flow.drive(t, state, problem)
     velocity = flow.velocity(state, r, problem)

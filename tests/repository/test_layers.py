@@ -17,6 +17,7 @@ FLOORS = {
     "_side_by_side": 0,
     "_transformed": 0,
     "_errors_along": 0,
+    "_times": 0,
     "_types": 0,
     "_version": 0,
     "linalg": 0,

@@ -187,14 +187,20 @@ def test_x_to_zero_is_named():
     assert jnp.max(sol.x) < 1e-5
 
 
-def test_a_deep_product_of_infeasible_targets_stays_in_the_cone():
+@pytest.mark.parametrize("init", [None, pytest.param(np.eye(2), marks=pytest.mark.long)])
+def test_a_deep_product_of_infeasible_targets_stays_in_the_cone(init):
     # The generator at zero, diag(2, 4), lets both eigenvalues fall like t^-3 for ever; beyond zero,
     # where no flow goes but rounding does, one of them would grow again, to X = diag(0, -1/4).
     stack = np.array([[[-2.0, -1.0], [-1.0, 0.0]], [[2.0, 0.0], [0.0, 4.0]]])
     problem = imf.Problem(imf.measurements.DenseMeasurement(stack), [0.0, -1.0])
-    sol = imf.simulate(problem, flows.DeepFlow(3), alpha=0.1, init=np.eye(2))
+    sol = imf.simulate(problem, flows.DeepFlow(3), alpha=0.1, init=init)
     assert sol.result == imf.RESULTS.vanished
     assert jnp.max(jnp.abs(sol.X)) < 1e-6
+
+
+def test_an_x_outside_of_the_cone_is_no_answer():
+    stack = np.array([[[-2.0, -1.0], [-1.0, 0.0]], [[2.0, 0.0], [0.0, 4.0]]])
+    problem = imf.Problem(imf.measurements.DenseMeasurement(stack), [0.0, -1.0])
     late = imf.simulate(problem, flows.DeepFlow(3), alpha=0.1, t1=1e9, throw=False)
     assert late.error_estimate >= 1.0  # The path has long been at 0 there.
 
@@ -224,6 +230,25 @@ def test_data_whose_squares_are_no_floats_are_refused(rows, targets, message):
         sol = rest_of_vectors(targets * problem.targets, 0.1)
         assert sol.result == RESULTS.invalid_input
         assert np.isinf(sol.error_estimate)
+
+
+def test_the_size_of_a_commuting_family_is_that_of_its_spectra():
+    measurement = imf.measurements.CommutingMeasurement(np.eye(2), np.array([[1e-200, 2e-200]]))
+    with pytest.raises(ValueError, match="measurements between"):
+        imf.simulate(imf.Problem(measurement, [1.0]), alpha=0.1)
+    # Vectors count twice.
+    measurement = imf.measurements.RankOneMeasurement(np.array([[1e100, 1.0]]))
+    with pytest.raises(ValueError, match="measurements between"):
+        imf.simulate(imf.Problem(measurement, [1.0]), alpha=0.1)
+
+
+@pytest.mark.long
+def test_stages_are_solved_no_further_than_rounding_allows():
+    # u^3 - v^3 of 1e5 each: what is left of the digits of x is no reason to reject a step.
+    problem = vector_problem()
+    sol = imf.simulate(problem, flows.SignedHadamardFlow(3), alpha=1e5, t1=1e-4, throw=False)
+    assert sol.stats["num_steps"] < 500
+    assert np.isfinite(sol.error_estimate)
 
 
 def test_lanes_carry_their_results():

@@ -114,5 +114,6 @@ def test_what_was_not_reached_is_no_number_and_its_error_is_infinite():
     )
     assert sol.result == RESULTS.max_steps_reached
     assert 1e-3 < float(sol.time) < 40
+    assert np.isinf(sol.error_estimate)
     np.testing.assert_array_equal(np.isnan(sol.Xs[:, 0, 0]), [False, False, True, True])
     np.testing.assert_array_equal(np.isinf(sol.error_estimates), [False, False, True, True])
