@@ -12,7 +12,6 @@ import optimistix as optx
 from .._types import Scalar
 from ..problems import Problem
 from ._base import AbstractFlow
-from ._finite_roots import FiniteRoots
 from ._traced_once import innermost
 
 
@@ -109,5 +108,5 @@ def with_tolerances(
     tenth = jax.tree.map(lambda tolerance: tolerance / 10, (rtol, atol))
     # Stages are slopes, and large ones on a fast clock: below their rounding nothing converges.
     floor = jax.tree.map(lambda tolerance: jnp.maximum(tolerance, rounding), tenth[1])
-    finder = FiniteRoots(optx.Chord(rtol=tenth[0], atol=floor, norm=rms))
+    finder = optx.Chord(rtol=tenth[0], atol=floor, norm=rms)
     return eqx.tree_at(lambda s: innermost(s).root_finder, solver, finder)

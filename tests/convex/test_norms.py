@@ -205,6 +205,10 @@ def test_a_solution_that_is_no_float32_is_refused():
     measurement = DiagonalMeasurement(np.float32([[1e-30, 0]]))
     with pytest.raises(ValueError, match="quotient is representable in float32"):
         min_l2(imf.Problem(measurement, np.float32([1e10])))
+    # The quotient of the largest entries is one, but not that of the second row.
+    measurement = DiagonalMeasurement(np.float32([[1.6e-30, 0], [0, 1.6e-31]]))
+    with pytest.raises(ValueError, match="quotient is representable in float32"):
+        min_l2(imf.Problem(measurement, np.float32([3e8, 3e8])))
 
 
 def test_units_whose_quotient_is_no_float():

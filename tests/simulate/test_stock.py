@@ -63,27 +63,30 @@ def test_path_agrees_with_scipy_and_its_error_is_honest(name):
     assert sol.duals.shape == (4, 2)
 
 
-@pytest.mark.parametrize("alpha", [1e4, 1e8])
-def test_what_cancels_between_large_terms_is_part_of_the_error(alpha):
+def test_what_cancels_between_large_terms_is_part_of_the_error():
     # With log u = log(alpha)/2 + w and log v the same with -w, x is 2 alpha sinh(2w) without loss.
-    problem, flow = vector_problem(), flows.SignedHadamardFlow()
-    matrix, targets = np.asarray(problem.measurement.matrix), np.asarray(problem.targets)
-    x_of = lambda w: 2 * alpha * np.sinh(2 * w)
-    times = TIMES / alpha
+    # In float32 u^2 - v^2 has lost three digits, in two integrations alike.
+    matrix, targets = np.array([[1.0, 2.0], [0.5, -1.0]]), np.array([1.0, 2.0])
+    alpha, t1 = 10**3.5, float(np.float32(9.5e-4))
+    measurement = imf.measurements.DiagonalMeasurement(jnp.asarray(matrix, jnp.float32))
+    problem = imf.Problem(measurement, jnp.asarray(targets, jnp.float32))
     sol = imf.simulate(
-        problem, flow, alpha=alpha, t1=times[-1], saveat=times, rtol=1e-6, throw=False
+        problem,
+        flows.SignedHadamardFlow(),
+        log10_alpha=3.5,
+        t1=t1,
+        saveat=[t1 / 9, t1],
+        throw=False,
     )
-    field = lambda t, w: matrix.T @ (targets - matrix @ x_of(w)) / alpha
-    exact = solve_ivp(
-        field, (0, TIMES[-1]), np.zeros(3), "DOP853", TIMES, rtol=1e-12, atol=1e-14 / alpha
-    ).y.T
-    for X, w, bound in zip(np.asarray(sol.Xs), exact, sol.error_estimates, strict=True):
-        x, size = np.diagonal(X), np.linalg.norm(x_of(w))
-        assert np.linalg.norm(x - x_of(w)) <= (bound + 1e-11) * size
-    error = np.linalg.norm(np.diagonal(sol.X) - x_of(exact[-1])) / np.linalg.norm(x_of(exact[-1]))
-    assert error <= sol.error_estimate + 1e-11
-    # The tolerance is of the terms.
-    assert sol.error_estimate <= 1e-8 * alpha
+    x_of = lambda w: 2 * alpha * np.sinh(2 * w)
+    field = lambda t, w: matrix.T @ (targets - matrix @ x_of(w))
+    paths = solve_ivp(field, (0, t1), np.zeros(2), "DOP853", sol.ts, rtol=1e-12, atol=1e-18).y.T
+    errors = [
+        float(np.linalg.norm(np.diagonal(X) - x_of(w)) / np.linalg.norm(x_of(w)))
+        for X, w in zip(np.asarray(sol.Xs, float), paths, strict=True)
+    ]
+    assert all(errors <= np.asarray(sol.error_estimates))
+    assert 1e-4 < errors[-1] <= float(sol.error_estimate) < 0.1
 
 
 @pytest.mark.parametrize("depth", [2, pytest.param(3, marks=pytest.mark.long)])
@@ -201,8 +204,12 @@ def test_a_deep_product_of_infeasible_targets_stays_in_the_cone(init):
 def test_an_x_outside_of_the_cone_is_no_answer():
     stack = np.array([[[-2.0, -1.0], [-1.0, 0.0]], [[2.0, 0.0], [0.0, 4.0]]])
     problem = imf.Problem(imf.measurements.DenseMeasurement(stack), [0.0, -1.0])
-    late = imf.simulate(problem, flows.DeepFlow(3), alpha=0.1, t1=1e9, throw=False)
-    assert late.error_estimate >= 1.0  # The path has long been at 0 there.
+    late = imf.simulate(
+        problem, flows.DeepFlow(3), alpha=0.1, t1=1e7, solver=diffrax.Kvaerno5(), throw=False
+    )
+    # The path has long been at 0 there, and both runs are at diag(0, -1/4).
+    np.testing.assert_allclose(late.X, np.diag([0, -0.25]), atol=1e-6)
+    assert 1 <= late.error_estimate < np.inf
 
 
 def test_after_rest_the_end_is_saved():
