@@ -28,7 +28,7 @@ _FRAME_ROUNDINGS = 2.0
 # tail is long, and no factor covers it; these leave two (docs/decisions/error_estimates.md).
 _FIRST_PAIR = 16.0
 # And the closer the first pair, the likelier by chance: at least this much of the geometric mean of
-# its distance and `rtol`, up to what `rtol` leaves, so that it is no reason for another run.
+# its distance and `rtol`. Where that leaves too little of `rtol`, a third run decides.
 _CHANCE, _MOST_BY_CHANCE = 8.0, 0.99
 _LATER_PAIR = 4.0
 _PAIR_BEFORE = 1.0
@@ -189,7 +189,8 @@ def refine(
         difference = jnp.where(second, _FIRST_PAIR * gap, later)
         chance = _CHANCE * jnp.sqrt(jnp.where(second & jnp.isfinite(gap), gap, 0.0) * rtol)
         exhausted = old.num_runs >= solver.refinements
-        settled = ~first & (difference <= _DIFFERENCE_SHARE * rtol)
+        believed = exhausted | (chance <= _MOST_BY_CHANCE * rtol)
+        settled = ~first & (difference <= _DIFFERENCE_SHARE * rtol) & believed
         met = settled & (exhausted | (largest_along(along) <= rtol))
         # A finer run for the path alone spoils no end that was met without it, but tells of it.
         long = state.counts.accepted > solver.recorded_steps

@@ -387,8 +387,9 @@ def _held_to_scipy(solve, seed):
 
 @settings(max_examples=15, derandomize=True, deadline=None)
 @given(seed=st.integers(0, 2**31))
-# Two runs that agree 25 times as well as they are right.
+# Two runs that agree 25 times, and fifty times, as well as they are right.
 @example(seed=454)
+@example(seed=4356)
 def test_random_instances_end_where_scipy_says(solve, seed):
     _held_to_scipy(solve, seed)
 
