@@ -5,7 +5,7 @@ import inspect
 import math
 import tomllib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,8 @@ _SECTIONS = ("problem", "flow", "function", "axes", "output")
 _RANGE_KEYS = ("from", "to", "count", "spacing")
 # Axes that hold real numbers, also where all of them are whole.
 _REAL = ("alpha", "log10_alpha", "noise", "rtol", "t1")
+# What a problem of a file may say of it.
+_OF_FILES = ("file", "dim", "rectangular", "shape")
 # What pictures say at the axes of a study of flows.
 _MEANINGS = {
     "alpha": "α, scale of X0",
@@ -60,6 +62,13 @@ class StudyFile:
     chunk_size: int | None
     cost: Callable[..., float] | None
     source: Path | None
+
+
+@dataclass(frozen=True)
+class _Beside:
+    """Where the study lies. It is the same study wherever that is, so its text leaves that out."""
+
+    folder: Path = field(repr=False)
 
 
 # Values of one axis: as many cells as no sweep has.
@@ -128,7 +137,9 @@ def read_study(path: Path) -> StudyFile:
         variables = tuple(wanted)
         known(variables, tuple(MEASURES), "[output] variables")
         axes = {name: _counted(name, axis) for name, axis in axes.items()}
-        function, static = _flow_function(text["problem"], text.get("flow", {}), axes, variables)
+        function, static = _flow_function(
+            text["problem"], text.get("flow", {}), axes, variables, _Beside(path.parent)
+        )
         outputs = {name: MEASURES[name].output for name in variables}
         axes = {
             name: sweeps.Axis(axis.values, description=_MEANINGS.get(name, ""))
@@ -197,13 +208,16 @@ def _flow_function(
     flow: Mapping[str, Any],
     axes: Mapping[str, Any],
     variables: tuple[str, ...],
+    beside: _Beside,
 ) -> tuple[Callable[..., Any], tuple[str, ...]]:
     """`simulate` on a problem, with each axis given to whom it belongs."""
     from .. import flows, problems
 
     problem, flow = dict(problem), dict(flow)
     if "file" in problem:
-        generator, of_problem = problems.load, ("file",)
+        generator, of_problem = problems.load, _OF_FILES
+        if not isinstance(problem["file"], str):
+            _checks.refuse("[problem] file", "be a path in quotes", f"is {problem['file']!r}")
     else:
         generator = _named(problems, problem.pop("kind", None), "[problem] kind", _is_generator)
         # The key comes from the seed.
@@ -235,6 +249,7 @@ def _flow_function(
         flow={"of": kind.__name__, **{name: flow[name] for name in flow if name in of_flow}},
         options={name: flow[name] for name in flow if name in of_simulate},
         variables=variables,
+        **({"beside": beside} if "file" in problem else {}),
     )
     return function, tuple(name for name in axes if name not in traced)
 
@@ -293,6 +308,7 @@ def flow_cell(
     flow: Mapping[str, Any],
     options: Mapping[str, Any],
     variables: tuple[str, ...],
+    beside: _Beside | None = None,
     **axes: Any,
 ) -> dict[str, Any]:
     """One cell of a study: make the problem, run the flow, measure the end.
@@ -302,6 +318,7 @@ def flow_cell(
         flow: `of`, the flow, and its arguments.
         options: further arguments of `simulate`.
         variables: names of measures.
+        beside: the folder of the study, where it names a file.
         axes: values of the axes; they take precedence.
 
     Returns:
@@ -313,14 +330,16 @@ def flow_cell(
     generator = getattr(problems, made.pop("of"))
     flow_made = dict(flow)
     kind = getattr(flows, flow_made.pop("of"))
-    of_problem = (*inspect.signature(generator).parameters, "seed")
+    of_problem = (*inspect.signature(generator).parameters, "seed", "file")
     of_flow = tuple(name for name in inspect.signature(kind).parameters if name != "seed")
     asked = dict(options)
     for name, value in axes.items():
         home = made if name in of_problem else flow_made if name in of_flow else asked
         home[name] = value
-    if "file" in made:
-        posed = generator(made["file"])
+    if beside is not None:
+        if isinstance(made.get("shape"), list):
+            made["shape"] = tuple(made["shape"])
+        posed = generator(beside.folder / made.pop("file"), **made)
     else:
         key = jax.random.key(made.pop("seed", 0))
         posed = generator(**made, key=key)

@@ -59,14 +59,14 @@ class GridAxis:
 
 
 def check_axes(
-    function: Callable[..., Any], axes: Mapping[str, Any], static: Iterable[str]
+    function: Callable[..., Any], axes: Mapping[str, Any], static: Iterable[str] | None
 ) -> tuple[GridAxis, ...]:
     """Checks names and values, and that the function takes them.
 
     Args:
         function: the function to be swept.
         axes: name -> values or `Axis`.
-        static: names of the axes that are passed as Python values.
+        static: names of the axes that are passed as Python values, if any.
 
     Returns:
         The axes in the order given.
@@ -75,12 +75,6 @@ def check_axes(
         ValueError: if a name or a value cannot be used.
         TypeError: if the function does not take the axes.
     """
-    if isinstance(static, str):
-        raise TypeError(
-            f"Argument `static` must be a sequence of names, but is the string {static!r}. "
-            f"Pass static=({static!r},)."
-        )
-    static = tuple(static)
     if not isinstance(axes, Mapping):
         raise TypeError(
             f"Argument `axes` must be a mapping from names to values, but is {axes!r}. "
@@ -91,6 +85,7 @@ def check_axes(
             "Argument `axes` must name at least one axis, but is empty. "
             'Pass for example {"seed": range(10)}.'
         )
+    static = () if static is None else tuple(static)
     for name in static:
         if name not in axes:
             raise ValueError(
@@ -246,15 +241,36 @@ def _check_signature(function: Callable[..., Any], names: tuple[str, ...]) -> No
             f"Argument `function` must be callable, but is {function!r}. "
             "Pass a function of the named axes."
         )
+    with_key = (*names, "key") if accepts_key(function) else names
+    _check_parameters(function, "function", names, with_key)
+
+
+def check_cost(cost: Callable[..., Any] | None, names: tuple[str, ...]) -> None:
+    """Checks that a cost takes the axes.
+
+    Args:
+        cost: the expected relative cost of a cell, or None.
+        names: names of the axes.
+
+    Raises:
+        TypeError: if it does not.
+    """
+    if cost is not None:
+        _check_parameters(cost, "cost", names, names)
+
+
+def _check_parameters(
+    function: Callable[..., Any], argument: str, names: tuple[str, ...], given: tuple[str, ...]
+) -> None:
     try:
         signature = inspect.signature(function)
     except (TypeError, ValueError):
         return
     try:
-        signature.bind(**dict.fromkeys(names) | ({"key": None} if accepts_key(function) else {}))
+        signature.bind(**dict.fromkeys(given))
     except TypeError as error:
         raise TypeError(
-            f"Argument `function` must take the axes {', '.join(names)} as keyword arguments, but "
-            f"has the signature {signature} ({error}). Rename the axes or the parameters, or bind "
-            "the others with functools.partial."
+            f"Argument `{argument}` must take the axes {', '.join(names)} as keyword arguments, "
+            f"but has the signature {signature} ({error}). Rename the axes or the parameters, or "
+            "bind the others with functools.partial."
         ) from None

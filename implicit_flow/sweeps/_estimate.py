@@ -6,6 +6,7 @@ from typing import Any, final
 
 from jax.sharding import Mesh
 
+from ._arguments import check_arguments
 from ._grid import Cost
 from ._placement import place
 from ._plan import make_plan, study
@@ -99,6 +100,7 @@ def estimate(
 
     Raises:
         ValueError: as for `sweep`.
+        TypeError: as for `sweep`.
 
     Example:
         >>> from implicit_flow import sweeps
@@ -106,6 +108,14 @@ def estimate(
         >>> found.cells, found.compilations
         (6, 1)
     """
+    check_arguments(
+        static=static,
+        chunk_size=chunk_size,
+        mesh=mesh,
+        cost=cost,
+        strategy=strategy,
+        threads=threads,
+    )
     placement = place(mesh, threads)
     strategy = strategy or default_strategy(placement.platform)
     traced = study(function, axes, static=static, outputs={}, placement=placement, cost=cost)

@@ -150,13 +150,23 @@ def cell_cost(grid: Grid, cost: Cost | None, indices: tuple[np.ndarray, ...]) ->
         return np.ones(indices[0].size)
     columns = [axis.values[index].tolist() for axis, index in zip(grid.axes, indices, strict=True)]
     cells = (dict(zip(grid.names, row, strict=True)) for row in zip(*columns, strict=True))
-    costs = np.asarray([float(cost(**cell)) for cell in cells])
+    costs = np.asarray([_number(cost(**cell)) for cell in cells])
     if not np.all(np.isfinite(costs)):
         raise ValueError(
             "Argument `cost` must return finite numbers, but returned "
             f"{costs[~np.isfinite(costs)][0]}. Return a relative running time."
         )
     return costs
+
+
+def _number(returned: object) -> float:
+    try:
+        return float(returned)  # pyright: ignore[reportArgumentType]
+    except (TypeError, ValueError):
+        raise TypeError(
+            f"Argument `cost` must return a number, but returned {returned!r}. "
+            "Return a relative running time."
+        ) from None
 
 
 def _spread(grid: Grid, axis: GridAxis, cost: Cost | None) -> float:

@@ -39,6 +39,16 @@ class Output:
     dims: tuple[str, ...] | None = None
     may_be_nonfinite: bool = False
 
+    def __post_init__(self):
+        dims = self.dims
+        if dims is not None and not (
+            isinstance(dims, tuple | list) and all(isinstance(dim, str) for dim in dims)
+        ):
+            raise TypeError(
+                f"Argument `dims` must be a tuple of names, but is {dims!r}. "
+                'Pass for example ("time",).'
+            )
+
 
 @final
 @dataclass(frozen=True)
@@ -214,7 +224,7 @@ def _variable(name: str, position: int, leaf: Any, output: Output) -> Variable:
             f"Argument `function` must return numbers, but `{name}` is {leaf.dtype}. Convert it, "
             "for keys with jax.random.key_data, for bfloat16 with astype(jnp.float32)."
         )
-    dims = output.dims or tuple(f"{name}_dim{axis}" for axis in range(len(leaf.shape)))
+    dims = tuple(output.dims or ()) or tuple(f"{name}_dim{axis}" for axis in range(len(leaf.shape)))
     if len(dims) != len(leaf.shape):
         raise ValueError(
             f'Argument `outputs["{name}"].dims` must have {len(leaf.shape)} names, one for each '

@@ -54,12 +54,8 @@ def place(mesh: Mesh | None, threads: int | None) -> Placement:
         The placement.
 
     Raises:
-        ValueError: if the mesh has no device of this process, or threads is not positive.
+        ValueError: if the mesh has no device of this process.
     """
-    if threads is not None and threads < 1:
-        raise ValueError(
-            f"Argument `threads` must be positive, but is {threads}. Pass None for one per core."
-        )
     if mesh is None:
         devices = jax.local_devices()
     else:

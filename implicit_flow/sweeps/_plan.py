@@ -8,7 +8,7 @@ from typing import Any, final
 
 import numpy as np
 
-from ._axes import check_axes
+from ._axes import check_axes, check_cost
 from ._fingerprint import fingerprint
 from ._grid import Blocks, Cost, Grid, cell_cost, cell_ids, cut
 from ._outputs import Output, Returned, describe_returned
@@ -74,8 +74,10 @@ def study(
 
     Raises:
         ValueError: if the function returns arrays of different shapes at different static values.
+        TypeError: if the function or the cost does not take the axes.
     """
     grid = Grid(check_axes(function, axes, static))
+    check_cost(cost, grid.names)
     described: list[Returned] = []
     programs, prints = [], {}
     cell_bytes = 0
@@ -189,7 +191,6 @@ def make_plan(study: Study, chunk_size: int | None, strategy: AbstractStrategy) 
     Raises:
         ValueError: if the chunk size cannot be used.
     """
-    check_chunk_size(chunk_size)
     chosen = _choose_chunk_size(study, strategy) if chunk_size is None else int(chunk_size)
     blocks = cut(study.grid, min(chosen, study.grid.group_size), study.cost)
     if blocks.count > _MOST_BLOCKS:
@@ -199,25 +200,6 @@ def make_plan(study: Study, chunk_size: int | None, strategy: AbstractStrategy) 
             "cells. Pass a larger chunk_size, or make several sweeps."
         )
     return Plan(study, blocks, strategy)
-
-
-def check_chunk_size(chunk_size: object) -> None:
-    """Refuses a chunk size that is no positive integer.
-
-    Args:
-        chunk_size: what was given.
-
-    Raises:
-        ValueError: if it cannot be used.
-    """
-    if chunk_size is None:
-        return
-    is_boolean = isinstance(chunk_size, bool)
-    if is_boolean or not isinstance(chunk_size, int | np.integer) or chunk_size < 1:
-        raise ValueError(
-            f"Argument `chunk_size` must be a positive integer, but is {chunk_size!r}. Leave it "
-            "out to have it measured."
-        )
 
 
 def _choose_chunk_size(study: Study, strategy: AbstractStrategy) -> int:

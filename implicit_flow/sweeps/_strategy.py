@@ -4,6 +4,8 @@ import abc
 from dataclasses import dataclass
 from typing import final
 
+from .. import _checks
+
 
 class AbstractStrategy(abc.ABC):
     """How many cells of a chunk advance together on one device."""
@@ -66,11 +68,8 @@ class Lanes(AbstractStrategy):
     count: int | None = None
 
     def __post_init__(self):
-        if self.count is not None and self.count < 1:
-            raise ValueError(
-                f"Argument `count` must be positive, but is {self.count}. Pass None for all cells "
-                "of a chunk."
-            )
+        if self.count is not None:
+            _checks.at_least(self.count, "count", 1)
 
     def width(self, capacity: int) -> int:
         """The count asked for, or the capacity."""

@@ -10,12 +10,13 @@ import numpy as np
 from jax.sharding import Mesh
 
 from .._version import __version__
+from ._arguments import check_arguments
 from ._execute import Execution, order_share
 from ._grid import Blocks, Cost, cut
 from ._manifest import Record, differences, identity
 from ._outputs import Output
 from ._placement import place
-from ._plan import Plan, Study, check_chunk_size, make_plan, study
+from ._plan import Plan, Study, make_plan, study
 from ._progress import AbstractProgress, NoProgress, ProgressLine, counted
 from ._share import agree
 from ._source import function_name
@@ -85,6 +86,7 @@ def sweep(
 
     Raises:
         ValueError: if an argument cannot be used, or the store holds another study.
+        TypeError: if an argument is of another kind.
         FileExistsError: if the store exists and `resume` is False.
         OSError: if the store cannot be written; what is marked done is whole.
         KeyboardInterrupt: after Ctrl-C; it says how to go on.
@@ -100,7 +102,8 @@ def sweep(
         >>> ds["height"].dims
         ('x', 'depth')
     """
-    _check_kinds(
+    check_arguments(
+        static=static,
         mesh=mesh,
         strategy=strategy,
         outputs=outputs,
@@ -108,8 +111,10 @@ def sweep(
         progress=progress,
         resume=resume,
         force_resume=force_resume,
+        chunk_size=chunk_size,
+        cost=cost,
+        threads=threads,
     )
-    check_chunk_size(chunk_size)
     placement = place(mesh, threads)
     strategy = strategy or default_strategy(placement.platform)
     traced = study(
@@ -138,34 +143,6 @@ def sweep(
             reporter.close()
     dataset = keeper.dataset()
     return dataset.load() if dataset.nbytes <= LOADED_BYTES else dataset
-
-
-_KINDS: dict[str, tuple[Any, str, str]] = {
-    "mesh": (Mesh, "a jax.sharding.Mesh", "Leave it out to use all devices."),
-    "strategy": (AbstractStrategy, "Loop() or Lanes()", "Both are in implicit_flow.sweeps."),
-    "outputs": (Mapping, "a mapping from names to Output", 'Pass {"gap": Output(units="")}.'),
-    "store": ((str, os.PathLike), "a path", 'Pass for example "runs/gap.zarr".'),
-    "progress": (
-        (bool, AbstractProgress),
-        "True, False or an AbstractProgress",
-        "False says nothing; ProgressLine(stream) writes elsewhere than to standard error.",
-    ),
-    "resume": (bool, "True or False", "True goes on with a store that exists."),
-    "force_resume": (bool, "True or False", "True goes on with another version's store."),
-}
-
-
-def _check_kinds(**given: Any) -> None:
-    for name, value in given.items():
-        kind, must, cure = _KINDS[name]
-        if value is not None and not isinstance(value, kind):
-            raise TypeError(f"Argument `{name}` must be {must}, but is {value!r}. {cure}")
-    for name, output in (given.get("outputs") or {}).items():
-        if not isinstance(output, Output):
-            raise TypeError(
-                f'Argument `outputs["{name}"]` must be an Output, but is {output!r}. '
-                f"Pass Output(description=...)."
-            )
 
 
 def _in_memory(

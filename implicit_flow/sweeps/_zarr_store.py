@@ -263,7 +263,12 @@ def as_path(store: str | os.PathLike[str]) -> Path:
 
     Raises:
         ValueError: for a URL.
+        TypeError: for what is no path.
     """
+    if not isinstance(store, str | os.PathLike):
+        raise TypeError(
+            f"Argument `store` must be a path, but is {store!r}. Pass the path given to `sweep`."
+        )
     text = os.fspath(store)
     if "://" in text:
         raise ValueError(

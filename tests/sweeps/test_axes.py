@@ -1,6 +1,8 @@
 """Axes are checked before anything is computed, and every refusal says what to do."""
 
 import functools
+import subprocess
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -8,7 +10,7 @@ import numpy as np
 import pytest
 
 from implicit_flow import sweeps
-from implicit_flow.sweeps._sweep import _check_kinds
+from implicit_flow.sweeps._arguments import check_arguments
 
 
 def total(a, b=0.0, **others):
@@ -210,10 +212,11 @@ def test_an_axis_named_as_a_dimension_that_is_named_by_default():
         )
 
 
-@pytest.mark.parametrize("chunk_size", [0, -3, True])
-def test_chunk_size_must_be_positive(chunk_size):
-    with pytest.raises(ValueError, match=r"`chunk_size` must be a positive integer"):
-        sweeps.sweep(total, {"a": [1.0]}, chunk_size=chunk_size, progress=False)
+@pytest.mark.parametrize("name", ["chunk_size", "threads"])
+@pytest.mark.parametrize("value", [0, -3, True, 2.5, "2", [2]])
+def test_counts_must_be_positive_integers(name, value):
+    with pytest.raises(ValueError, match=rf"`{name}` must be a positive integer, but is"):
+        check_arguments(**{name: value})
 
 
 @pytest.mark.parametrize(
@@ -226,12 +229,58 @@ def test_chunk_size_must_be_positive(chunk_size):
         ({"resume": "no"}, r"`resume` must be True or False, but is 'no'"),
         ({"force_resume": 1}, r"`force_resume` must be True or False, but is 1"),
         ({"outputs": {"total": "m"}}, r'`outputs\["total"\]` must be an Output, but is \'m\''),
+        ({"static": "m"}, r"`static` must be a sequence of names, but is the string 'm'"),
+        ({"static": 2.5}, r"`static` must be a sequence of names, but is 2.5"),
+        ({"cost": 2.0}, r"`cost` must be a function of the named axes, but is 2.0"),
     ],
 )
 def test_kinds_of_options(options, message):
     # Not through the door: while tests run, the check of its annotations comes first.
     with pytest.raises(TypeError, match=message):
-        _check_kinds(**options)
+        check_arguments(**options)
+
+
+@pytest.mark.parametrize("door", [sweeps.estimate, functools.partial(sweeps.sweep, progress=False)])
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"threads": 0}, "`threads` must be a positive integer, but is 0"),
+        ({"chunk_size": -1}, "`chunk_size` must be a positive integer, but is -1"),
+        ({"cost": lambda b: b}, r"`cost` must take the axes a as keyword arguments, but .*\(b\)"),
+        ({"cost": lambda a: "x"}, "`cost` must return a number, but returned 'x'"),
+    ],
+)
+def test_the_doors_check_their_options(door, options, message):
+    with pytest.raises((TypeError, ValueError), match=message):
+        door(total, {"a": [1.0]}, **options)
+
+
+_WRONG_KINDS = """
+from implicit_flow import sweeps
+for wrong in (
+    lambda: sweeps.load(None),
+    lambda: sweeps.Output(dims=5),
+    lambda: sweeps.Output(dims="time"),
+    lambda: sweeps.Lanes("2"),
+):
+    try:
+        wrong()
+    except (TypeError, ValueError) as error:
+        print(error)
+"""
+
+
+def test_paths_dimensions_and_lanes_of_the_wrong_kind():
+    # In a process where nothing checks annotations.
+    found = subprocess.run(
+        [sys.executable, "-c", _WRONG_KINDS], capture_output=True, text=True, check=True
+    )
+    assert [line.split(".")[0] for line in found.stdout.splitlines()] == [
+        "Argument `store` must be a path, but is None",
+        "Argument `dims` must be a tuple of names, but is 5",
+        "Argument `dims` must be a tuple of names, but is 'time'",
+        "Argument `count` must be an integer, but is '2'",
+    ]
 
 
 @pytest.mark.parametrize("strategy", [sweeps.Loop(), sweeps.Lanes()])

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import jax
@@ -20,6 +21,7 @@ from implicit_flow import sweeps
 from implicit_flow.cli import _sweep, app
 from implicit_flow.cli._measures import MEASURES
 from implicit_flow.cli._study import flow_cost, read_study
+from implicit_flow.sweeps._source import function_source
 
 
 FUNCTION = """
@@ -178,6 +180,47 @@ def test_mistakes_in_a_study_of_flows(tmp_path, problem, flow, axes, message):
     with pytest.raises(ValueError, match=r"^Argument") as caught:
         read_study(study)
     assert message in str(caught.value)
+
+
+def test_a_file_lies_beside_the_study(tmp_path, monkeypatch):
+    folder = tmp_path / "elsewhere"
+    folder.mkdir()
+    (folder / "ratings.csv").write_text("0,0,1.0\n0,1,0.5\n1,2,0.3\n")
+    study = folder / "study.toml"
+    study.write_text(
+        '[problem]\nfile = "ratings.csv"\nrectangular = true\nshape = [3, 4]\n'
+        '[axes]\nlog10_alpha = [-2]\n[output]\nvariables = ["X"]\n'
+    )
+    monkeypatch.chdir(tmp_path)
+    read = read_study(study)
+    texts = [function_source(read.function)]
+    # The embedding of a 3 x 4 matrix.
+    found = jax.eval_shape(lambda log10_alpha: read.function(log10_alpha=log10_alpha), -2.0)
+    assert found["X"].shape == (7, 7)
+    # It is the same study from everywhere.
+    monkeypatch.chdir(folder)
+    texts.append(function_source(read_study(Path("study.toml")).function))
+    assert texts[0] == texts[1]
+    assert "ratings.csv" in texts[0]
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("file = 5", r"`\[problem\] file` must be a path in quotes, but is 5"),
+        ('file = "none.csv"', r"`path` must name a file, but .*none.csv does not exist"),
+        (
+            'file = "ratings.csv"\nshape = [0, 1]\nrectangular = true',
+            r"`shape\[0\]` must be at least 1",
+        ),
+    ],
+)
+def test_mistakes_in_a_problem_of_a_file(tmp_path, line, message):
+    (tmp_path / "ratings.csv").write_text("0,0,1.0\n")
+    study = tmp_path / "study.toml"
+    study.write_text(f"[problem]\n{line}\n[axes]\nlog10_alpha = [-2]\n")
+    with pytest.raises(ValueError, match=message):
+        read_study(study).function(log10_alpha=-2.0)
 
 
 def test_counts_between_integers_are_integers(tmp_path):
