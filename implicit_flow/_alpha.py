@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Bool
 
 from . import _checks
+from ._no_derivative import no_derivative_unless
 from ._types import Scalar
 
 
@@ -42,7 +43,7 @@ def log_scale(
             # In double precision, whatever the type of the problem.
             return jnp.asarray(math.log(float(known)), dtype), jnp.array(True)
         valid = (value > 0) & jnp.isfinite(value)
-        return jnp.log(jnp.where(valid, value, 1)), valid
+        return jnp.log(jnp.where(valid, no_derivative_unless(valid, value), 1)), valid
     value = _checks.array(log10_alpha, "log10_alpha", dtype)
     _checks.shape(value, "log10_alpha", ())
     _checks.finite(value, "log10_alpha")
@@ -50,6 +51,7 @@ def log_scale(
     if known is not None:
         return jnp.asarray(float(known) * math.log(10), dtype), jnp.array(True)
     valid = jnp.isfinite(value)
+    value = no_derivative_unless(valid, value)
     return jnp.where(valid, value, 0) * np.asarray(math.log(10), dtype), valid
 
 

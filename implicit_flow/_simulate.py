@@ -16,6 +16,7 @@ from . import _checks
 from ._alpha import log_scale
 from ._compiled import compiled
 from ._congruence import by_congruence
+from ._no_derivative import no_derivative_unless
 from ._range import in_range
 from ._results import RESULTS, select
 from ._solution import Solution
@@ -118,6 +119,8 @@ def simulate(
     log_alpha, valid = _scale(flow, alpha, log10_alpha, dtype)
     t1, save_ts, ordered = possible(t1, save_ts)
     valid = valid & ordered & in_range(problem)
+    given = problem, flow, init, log_alpha, t1, save_ts
+    problem, flow, init, log_alpha, t1, save_ts = no_derivative_unless(valid, given)
     if max_steps is not None:
         _checks.at_least(max_steps, "max_steps", 1)
     engine = engine_for(flow, solver, problem, log_alpha, to_rest=t1 is None)

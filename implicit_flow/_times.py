@@ -10,6 +10,7 @@ from jax.core import Tracer
 from jaxtyping import Array, Float
 
 from . import _checks
+from ._no_derivative import no_derivative_unless
 
 
 def save_times(saveat: Any, t1: Any, dtype: Any) -> Float[Array, " k"] | None:
@@ -70,5 +71,7 @@ def possible(t1: Any, save_ts: Any) -> tuple[Any, Any, Any]:
         end = jnp.inf if t1 is None else t1
         fits = fits & jnp.all(jnp.isfinite(save_ts) & (save_ts >= 0) & (save_ts <= end))
         fits = fits & jnp.all(jnp.diff(save_ts) >= 0)
+    t1, save_ts = no_derivative_unless(fits, (t1, save_ts))
+    if save_ts is not None:
         save_ts = jnp.where(fits, save_ts, jnp.zeros_like(save_ts))
     return None if t1 is None else jnp.where(fits, t1, jnp.ones_like(t1)), save_ts, fits

@@ -7,7 +7,7 @@ import diffrax
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from .._compiled import compiled
 from .._errors_along import errors_along
@@ -99,8 +99,7 @@ def integrate(
         The path.
     """
     dtype = problem.measurement.dtype
-    epsilon = float(jnp.finfo(dtype).eps)
-    start = flow.start(problem, log_alpha, init)
+    epsilon, start = float(jnp.finfo(dtype).eps), flow.start(problem, log_alpha, init)
     explicit = not isinstance(solver, diffrax.AbstractImplicitSolver)
     rest = Rest.at(flow, problem, start, rtol, newton=not explicit)
     no_dual = jnp.zeros_like(problem.targets)
@@ -130,6 +129,9 @@ def integrate(
         return jnp.isinf(until) & rest.any(flow, problem, t, y[0])
 
     slope, rounding = slope_and_rounding(flow, problem, start)
+    # What is nan at the start is nan in every step, and would be rejected until none is left.
+    possible = jax.lax.stop_gradient(_is_finite((start, slope)))
+    save_ts = None if save_ts is None else jnp.where(possible, save_ts, 0)
 
     def run(tolerance: Scalar, start: Any, until: Scalar, longest: Scalar) -> diffrax.Solution:
         step_rtol, step_atol = flow.tolerances(tolerance, log_alpha)
@@ -173,11 +175,11 @@ def integrate(
         return (state, until, other, jnp.where(few, half, jnp.inf).astype(dtype)), sol
 
     least = jnp.asarray(10 * epsilon, dtype)
-    # A seed relative to the end, which the first run, seeded with nothing, has yet to find.
-    nothing = jax.tree.map(jnp.zeros_like, start)
-    until = jnp.asarray(jnp.inf if t1 is None else t1, dtype)
+    until = jnp.where(possible, jnp.asarray(jnp.inf if t1 is None else t1, dtype), 0)
     finest = jnp.maximum(rtol * (_EXPLICIT_STEP_SHARE if explicit else _STEP_SHARE), least)
-    _, both = jax.lax.scan(each, (nothing, until, finest, jnp.full_like(until, jnp.inf)), length=2)
+    # A seed relative to the end, which the first run, seeded with nothing, has yet to find.
+    first = (jax.tree.map(jnp.zeros_like, start), until, finest, jnp.full_like(until, jnp.inf))
+    _, both = jax.lax.scan(each, first, length=2)
     sol, companion = (jax.tree.map(operator.itemgetter(k), both) for k in (0, 1))
     state, dual = _last(sol)
     time = _as_any(sol.ts)[0][-1]
@@ -188,8 +190,8 @@ def integrate(
     unseen = flow.overlooked(dual, t1, problem) + jnp.asarray(16 * epsilon, dtype)
     error = _believed(factor * _distance(X, unknown_of(_last(companion))), _COARSER * finest)
     error = error + unseen + flow.lost(state, problem)
-    result = _ended(sol.result)
-    reached = (RESULTS.promote(sol.result) == RESULTS.successful) | (
+    result = select(possible, _ended(sol.result), RESULTS.nonfinite)
+    reached = (possible & (RESULTS.promote(sol.result) == RESULTS.successful)) | (
         result == RESULTS.not_stationary
     )
     if t1 is None:
@@ -199,13 +201,13 @@ def integrate(
     result = select(
         (result == RESULTS.successful) & ~(error <= rtol), RESULTS.tolerance_not_met, result
     )
+    end = (X, residual(problem, X), dual)
     kept = errors = None
     if save_ts is not None:
-        end = (X, residual(problem, X), dual)
         kept, errors = _along(sol, companion, factor, unseen, end, error, save_ts)
     return Path(
         unknown=X,
-        residual=residual(problem, X),
+        residual=end[1],
         dual=dual,
         time=time,
         saved=kept,
@@ -214,6 +216,11 @@ def integrate(
         result=result,
         stats=_counts(sol) | {"num_companion_steps": jnp.asarray(companion.stats["num_steps"])},
     )
+
+
+def _is_finite(tree: Any) -> Bool[Array, ""]:
+    leaves = [jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(tree)]
+    return jnp.all(jnp.stack(leaves))
 
 
 def _counts(sol: diffrax.Solution) -> dict[str, Array]:

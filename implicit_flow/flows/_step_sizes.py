@@ -82,8 +82,9 @@ def rms(tree: Any) -> Scalar:
     """
     leaves = [leaf.reshape(-1) for leaf in jax.tree.leaves(tree)]
     square = sum(jnp.sum(leaf**2) for leaf in leaves) / sum(leaf.size for leaf in leaves)
-    positive = square > 0
-    return jnp.where(positive, jnp.sqrt(jnp.where(positive, square, 1)), 0)
+    # nan is no zero.
+    nonzero = square != 0
+    return jnp.where(nonzero, jnp.sqrt(jnp.where(nonzero, square, 1)), 0)
 
 
 def with_tolerances(

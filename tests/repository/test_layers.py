@@ -12,6 +12,7 @@ FLOORS = {
     "_citation": 0,
     "_compiled": 0,
     "_cores": 0,
+    "_no_derivative": 0,
     "_random": 0,
     "_results": 0,
     "_side_by_side": 0,

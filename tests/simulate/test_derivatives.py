@@ -126,3 +126,26 @@ def test_steps_that_are_rejected_do_not_spoil_the_derivative(log10_alpha):
 
     gradient = jax.grad(first)(jnp.array([1.0, 0.3]))
     np.testing.assert_allclose(gradient, [1 / 3, 1 / 3], rtol=1e-5)
+
+
+@pytest.mark.parametrize("solver", [None, diffrax.Dopri8()])
+def test_a_lane_of_invalid_input_has_no_derivative(solver):
+    """Not zero, which would look like a minimum. Nor does it take steps, which others wait for."""
+    good = {"alpha": jnp.array(1e-2), "t1": jnp.array(2.0), "targets": jnp.asarray(TARGETS)}
+    lanes = jax.tree.map(lambda x: jnp.stack(4 * [x]), good)
+    for lane, (name, bad) in enumerate([("alpha", -1.0), ("t1", -1.0), ("targets", jnp.nan)]):
+        lanes[name] = lanes[name].at[lane + 1].set(bad)
+
+    def total(lane):
+        problem = imf.Problem(imf.measurements.DenseMeasurement(STACK), lane["targets"])
+        given = {"alpha": lane["alpha"], "t1": lane["t1"]}
+        sol = imf.simulate(problem, **given, solver=solver, throw=False)
+        return sol.nuclear_norm, (sol.result, sol.stats["num_steps"])
+
+    found, (result, steps) = jax.jit(jax.vmap(jax.grad(total, has_aux=True)))(lanes)
+    for name, derivative in found.items():
+        assert np.all(np.isfinite(derivative[0])), name
+        assert np.all(np.asarray(derivative[0]) != 0), name
+        assert np.all(np.isnan(derivative[1:])), name
+    assert (result == imf.RESULTS.invalid_input).tolist() == [False, True, True, True]
+    assert max(steps[1:]) <= 2 * steps[0]
