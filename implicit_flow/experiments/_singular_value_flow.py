@@ -1,14 +1,13 @@
 """The singular values of a balanced deep product, by an equation of their own, in SciPy."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 from scipy.integrate import solve_ivp
 
-from .._compiled import compiled
+from .._compiled import compiled, quick_options
 from ..problems import Problem
 
 
@@ -68,38 +67,40 @@ def singular_values(
 
 
 def balancedness(
-    velocity: Callable[[Array], Array], start: Float[np.ndarray, "N n n"], t: float
-) -> tuple[float, float, float]:
+    velocity: Callable[[Array], Array], starts: Sequence[Float[np.ndarray, "N n n"]], t: float
+) -> list[tuple[float, float, float]]:
     r"""How much $W_{j+1}^\top W_{j+1} - W_jW_j^\top$ moves, relative to the factors at the end.
 
     Args:
         velocity: of the factors (N, n, n), traceable.
-        start: the factors at time 0.
+        starts: factors at time 0, of one shape.
         t: the final time.
 
     Returns:
-        The change along the flow (SciPy), the size at the start, and the change along gradient
-        descent with 2000 steps.
+        For each start the change along the flow (SciPy), the size at the start, and the change
+        along gradient descent with 2000 steps.
     """
-    shape = start.shape
+    of = jax.jit(velocity, compiler_options=quick_options())
+    descend = compiled(
+        lambda W: jax.lax.fori_loop(0, 2000, lambda _, W: W + t / 2000 * velocity(W), W)
+    )
 
     def balance(W: np.ndarray) -> np.ndarray:
         return np.swapaxes(W[1:], 1, 2) @ W[1:] - W[:-1] @ np.swapaxes(W[:-1], 1, 2)
 
-    of = jax.jit(velocity)
-    found = solve_ivp(
-        lambda _, w: np.asarray(of(jnp.asarray(w.reshape(shape)))).ravel(),
-        (0, t),
-        start.ravel(),
-        method="DOP853",
-        rtol=1e-10,
-        atol=1e-12,
-    )
-    end = found.y[:, -1].reshape(shape)
-    size = np.linalg.norm(end) ** 2
-    descend = compiled(
-        lambda W: jax.lax.fori_loop(0, 2000, lambda _, W: W + t / 2000 * velocity(W), W)
-    )
-    stepped = np.asarray(descend(jnp.asarray(start)))
-    moved, drifted = (np.linalg.norm(balance(W) - balance(start)) for W in (end, stepped))
-    return float(moved / size), float(np.linalg.norm(balance(start)) / size), float(drifted / size)
+    def one(start: np.ndarray) -> tuple[float, float, float]:
+        found = solve_ivp(
+            lambda _, w: np.asarray(of(w.reshape(start.shape))).ravel(),
+            (0, t),
+            start.ravel(),
+            method="DOP853",
+            rtol=1e-10,
+            atol=1e-12,
+        )
+        end, before = found.y[:, -1].reshape(start.shape), balance(start)
+        changes = (balance(end) - before, before, balance(np.asarray(descend(start))) - before)
+        moved, first, drifted = (np.linalg.norm(change) for change in changes)
+        size = np.linalg.norm(end) ** 2
+        return float(moved / size), float(first / size), float(drifted / size)
+
+    return [one(start) for start in starts]
