@@ -61,6 +61,7 @@ def factor_flows(
             solver=solver,
             rtol=_RTOL,
             saveat=times,
+            adjoint=diffrax.ForwardMode(),
             throw=False,
         )
         return sol.Xs, sol.error_estimate, sol.time
