@@ -34,7 +34,7 @@ SOURCE = (
 )
 
 SETTINGS: dict[str, dict[str, Any]] = {
-    "tiny": {"dims": (2, 3), "frequencies": 6, "max_iterations": 400, "most_starts": 4},
+    "tiny": {"dims": (2, 3), "frequencies": 3, "max_iterations": 400, "most_starts": 4},
     "quick": {"dims": (2, 3, 4, 5), "frequencies": 16, "max_iterations": 600, "most_starts": 4},
     "full": {"dims": (2, 3, 4, 5, 6), "frequencies": 24, "max_iterations": 2000, "most_starts": 8},
 }
