@@ -3,16 +3,13 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-import jax.numpy as jnp
 import numpy as np
 
 from .. import _checks
-from .._compiled import compiled
-from .._simulate import simulate
-from ..measurements import DenseMeasurement
-from ..problems import Problem
+from ._engine import engine as named_engine
 from ._finish import conclude, finish
-from ._ordered_products import along_residuals, product_errors, simulated_errors
+from ._ordered_products import product_errors, simulated_errors
+from ._residual_steering import PROBLEMS, residual_steering
 from ._sizes import sizes
 
 
@@ -37,25 +34,30 @@ SOURCE = (
     "et al. (2009), The Magnus expansion and some of its applications."
 )
 
+# "tsit5" compiles in a third of the time of "radau"; see `_engine`.
 SETTINGS: dict[str, dict[str, Any]] = {
-    "tiny": {"log10_alphas": (-2.0, -8.0, -32.0, -64.0), "num_times": 401, "most_factors": 64},
+    "tiny": {
+        "log10_alphas": (-2.0, -8.0, -32.0, -64.0),
+        "num_times": 401,
+        "most_factors": 64,
+        "engine": "tsit5",
+    },
     "quick": {
         "log10_alphas": (-1, -2, -4, -8, -16, -32, -64),
         "num_times": 4001,
         "most_factors": 1024,
+        "engine": "radau",
     },
     "full": {
         "log10_alphas": (-1, -2, -4, -8, -16, -32, -64, -100),
         "num_times": 40_001,
         "most_factors": 8192,
+        "engine": "radau",
     },
 }
 # The rotating steering: speeds below and above 1, where growth ends; the time.
 _SPEEDS, _TIME = (0.5, 1.0, 2.0), 2.0
-_PROBLEMS = ("commuting", "counterexample")
 _PRODUCTS = ("midpoint_error", "magnus_error", "unordered_error", "reversed_error")
-# How long flows are followed, in units of (log(1/alpha) + 20) / mu_1.
-_LONG = 3.0
 # The minimum trace and the limit of the counterexample, to the digits that are known.
 _MINIMUM, _LIMIT = 1.674316024366309, 1.678507352080517
 
@@ -67,6 +69,7 @@ def run(
     log10_alphas: Sequence[float | int] | None = None,
     num_times: int | None = None,
     most_factors: int | None = None,
+    engine: str | None = None,
 ) -> "xarray.Dataset":
     """Compares products of exponentials with flows, prescribed and driven by their residual.
 
@@ -76,6 +79,7 @@ def run(
         log10_alphas: decreasing, two at least, for the residual steering.
         num_times: equally spaced times along each flow; made odd.
         most_factors: of a product with prescribed steering; a power of 2 from 8 on.
+        engine: of the residual steering, "radau", "dopri8", "kvaerno5" or "tsit5".
 
     Returns:
         Errors of products over the number of factors; commutator terms, total variation and dual
@@ -87,6 +91,7 @@ def run(
         "log10_alphas": log10_alphas,
         "num_times": num_times,
         "most_factors": most_factors,
+        "engine": engine,
     }
     chosen = sizes(SETTINGS, setting, given, seed=seed)
     _check(chosen)
@@ -98,14 +103,15 @@ def run(
         name: (("speed", "factors"), errors[..., k]) for k, name in enumerate(_PRODUCTS)
     }
     variables["steered_error"] = ("speed", simulated_errors(_TIME, _SPEEDS))
-    variables |= _residual_steering(chosen)
+    solver = named_engine(chosen["engine"])
+    variables |= residual_steering(chosen["log10_alphas"], chosen["num_times"], solver)
     ds = xarray.Dataset(
         variables,
         coords={
             "speed": list(_SPEEDS),
             "factors": factors,
             "log10_alpha": np.array(chosen["log10_alphas"], float),
-            "problem": list(_PROBLEMS),
+            "problem": list(PROBLEMS),
         },
         attrs={"minimum_trace": _MINIMUM, "limit_trace": _LIMIT},
     )
@@ -122,67 +128,6 @@ def _check(chosen: dict[str, Any]) -> None:
             "hold two or more values that fall from 0 to -150, where products stay in range",
             f"is {chosen['log10_alphas']}",
         )
-
-
-def _problems() -> dict[str, Problem]:
-    first = [[2.0, 1.0, 0.0], [1.0, 1.0, 0.0], [0.0, 0.0, 1.0]]
-    second = [[0.0, 1.0, 1.0], [1.0, 0.0, 0.0], [1.0, 0.0, 3.0]]
-    spectra = np.array([[2.0, 1.0, 0.5], [0.3, 1.5, 3.0]])
-    # Diagonal matrices, given as dense ones: nothing couples them, and one program serves both.
-    diagonal = spectra[:, :, None] * np.eye(3)
-    stacks = {"commuting": diagonal, "counterexample": np.array([first, second])}
-    return {
-        name: Problem(DenseMeasurement(jnp.asarray(stack)), jnp.array([4.0, 3.0]))
-        for name, stack in stacks.items()
-    }
-
-
-@compiled
-def _follow(problem: Problem, log10_alpha: Any, times: Any) -> Any:
-    # To the last time and not to rest, after which X would be kept while r, however small, is not.
-    sol = simulate(
-        problem, log10_alpha=log10_alpha, t1=times[-1], saveat=times, rtol=1e-8, throw=False
-    )
-    return sol.Xs, sol.residuals, sol.duals, sol.residual_norm
-
-
-def _residual_steering(chosen: dict[str, Any]) -> dict[str, Any]:
-    share = np.linspace(0, 1, chosen["num_times"] + 1 - chosen["num_times"] % 2)
-    rows, gaps, traces = [], [], []
-    for problem in _problems().values():
-        stack = np.asarray(problem.measurement.as_stack())
-        top = np.linalg.eigvalsh(np.tensordot(np.asarray(problem.targets), stack, 1))[-1]
-        for value in chosen["log10_alphas"]:
-            log_alpha = value * np.log(10)
-            times = share * _LONG * (20 - log_alpha) / top
-            Xs, residuals, duals, misfit = (
-                np.asarray(array)
-                for array in _follow(problem, jnp.asarray(float(value)), jnp.asarray(times))
-            )
-            row = along_residuals(stack, times, residuals, duals, Xs, log_alpha)
-            rows.append(row | {"misfit": float(misfit)})
-            gaps.append(_gaps(stack, Xs, duals))
-            traces.append(float(np.trace(Xs[-1])))
-    shape, axes = (len(_PROBLEMS), len(chosen["log10_alphas"])), ("problem", "log10_alpha")
-    kept = np.linspace(0, len(share) - 1, 401).astype(int)
-    return {
-        **{
-            f"flow_{name}": (axes, np.reshape([row[name] for row in rows], shape))
-            for name in rows[0]
-        },
-        "end_trace": (axes, np.reshape(traces, shape)),
-        "dual_gap": ((*axes, "share"), np.reshape(gaps, (*shape, -1))[..., kept]),
-        "share": ("share", share[kept]),
-        "end_gap": (axes, np.reshape(gaps, (*shape, -1))[..., -1]),
-    }
-
-
-def _gaps(stack: np.ndarray, Xs: np.ndarray, duals: np.ndarray) -> np.ndarray:
-    """1 - <A*(nu), X> / tr X: zero where nu, with A*(nu) <= I, proves X minimal for its A(X)."""
-    forces = np.tensordot(duals, stack, 1)
-    tops = np.linalg.eigvalsh(forces)[:, -1]
-    scaled = np.einsum("kij,kij->k", forces, Xs) / np.where(tops > 0, tops, np.nan)
-    return 1 - scaled / np.trace(Xs, axis1=1, axis2=2)
 
 
 def orders(ds: "xarray.Dataset", name: str) -> np.ndarray:
@@ -231,7 +176,7 @@ def _outcome(ds: "xarray.Dataset") -> dict[str, str]:
     unordered, backwards = (
         float(ds[name][:, -1].min()) for name in ("unordered_error", "reversed_error")
     )
-    commuting, other = (ds.sel(problem=name) for name in _PROBLEMS)
+    commuting, other = (ds.sel(problem=name) for name in PROBLEMS)
     area = (other.flow_second_term / other.flow_first_term).values
     level = float(commuting.flow_second_term.max())
     variation = other.flow_variation.values / 5.0
@@ -321,7 +266,7 @@ def plot(ds: "xarray.Dataset") -> "Figure":
         left.set_title("rotating steering, speed 2 (dotted: orders 2, 4)")
         left.legend(loc="lower left")
         ends = [0, len(ds.log10_alpha) // 2, -1]
-        for k, name in enumerate(_PROBLEMS):
+        for k, name in enumerate(PROBLEMS):
             for style, end in zip((":", "--", "-"), ends, strict=True):
                 row = ds.dual_gap.sel(problem=name)[end]
                 right.plot(
