@@ -78,7 +78,8 @@ def array(value: Any, name: str, dtype: Any = None) -> Array:
         converted = value.astype(dtype)
     if kind.itemsize > dtype.itemsize:
         _kept(value, converted, name)
-    return jnp.asarray(converted)
+    # With its type, or JAX compiles a program for each shape.
+    return jnp.asarray(converted, dtype)
 
 
 def numeric(value: Any, name: str) -> Array | np.ndarray:
