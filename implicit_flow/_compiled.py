@@ -17,7 +17,7 @@ from ._transformed import is_transformed
 QUICK = {"xla_cpu_use_fusion_emitters": False, "xla_backend_optimization_level": 1}
 
 
-def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+def compiled(function: Callable[..., Any], *, donate: Any = "none") -> Callable[..., Any]:
     """`equinox.filter_jit`, quick to compile where nothing is compiled around it.
 
     A program is compiled with the options of the outermost one. Those of a user hold, be it that
@@ -25,11 +25,12 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
 
     Args:
         function: to be compiled.
+        donate: arguments whose memory may be used again; see `equinox.filter_jit`.
 
     Returns:
         The compiled function.
     """
-    plain = eqx.filter_jit(function)
+    plain = eqx.filter_jit(function, donate=donate)
     # Made when it is first called: before that the backend is not to be asked for.
     quick: list[Callable[..., Any]] = []
 
@@ -39,7 +40,7 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
             return plain(*args, **kwargs)
         if not quick:
             options = quick_options()
-            jitted = eqx.filter_jit(compiler_options=options)  # pyright: ignore[reportCallIssue]
+            jitted: Any = eqx.filter_jit(donate=donate, compiler_options=options)  # pyright: ignore[reportCallIssue]
             quick.append(jitted(function) if options else plain)
         return quick[0](*args, **kwargs)
 

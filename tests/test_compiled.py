@@ -88,3 +88,11 @@ def test_a_compiler_that_does_not_know_the_options(no_choice, monkeypatch):
         assert float(_compiled.compiled(norm)(ONE)) == pytest.approx(VALUE)
     finally:
         _compiled._are_known.cache_clear()
+
+
+def test_memory_that_is_given_away(no_choice):
+    step = _compiled.compiled(lambda fixed, x: fixed * x, donate="all-except-first")
+    fixed, x = ONE, 2 * ONE
+    np.testing.assert_allclose(step(fixed, x), 2 * ONE**2)
+    assert x.is_deleted()
+    assert not fixed.is_deleted()

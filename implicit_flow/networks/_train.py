@@ -12,6 +12,7 @@ import optax
 from jaxtyping import Array, Key, PyTree
 
 from .. import _checks
+from .._compiled import compiled
 from ._checkpoint import load_checkpoint, save_checkpoint
 from ._mlp import squared_norm
 from ._path_norm import path_norm
@@ -116,11 +117,13 @@ def train(
         curves.append(_record(0, eqx.combine(params, rest), task))
         on_record(curves[-1])
     dtype = jax.tree.leaves(params)[0].dtype
+    length = num_steps * sum(leaf.size for leaf in jax.tree.leaves(params))
+    advance = _advance_soon if length <= _SHORT else _advance
     while done < num_steps and not stop(curves[-1]):
         count = min(every, num_steps - done)
         numbers = (jnp.asarray(done, jnp.int32), jnp.asarray(count, jnp.int32))
         fixed = (task, key, jnp.asarray(rate, dtype), rest, optimizer, batch_size)
-        params, state = _advance((*numbers, *fixed), params, state)
+        params, state = advance((*numbers, *fixed), params, state)
         done += count
         curves.append(_record(done, eqx.combine(params, rest), task))
         on_record(curves[-1])
@@ -132,8 +135,7 @@ def train(
 
 # One program serves all runs of one shape: what differs between them (data, keys, step sizes and
 # the numbers of the steps) are arguments.
-@eqx.filter_jit(donate="all-except-first")
-def _advance(inputs: Any, params: PyTree, state: PyTree) -> tuple[PyTree, PyTree]:
+def _steps(inputs: Any, params: PyTree, state: PyTree) -> tuple[PyTree, PyTree]:
     start, count, task, key, rate, rest, optimizer, batch_size = inputs
 
     def step(index: Array, carry: tuple[PyTree, PyTree]) -> tuple[PyTree, PyTree]:
@@ -144,6 +146,14 @@ def _advance(inputs: Any, params: PyTree, state: PyTree) -> tuple[PyTree, PyTree
         return optax.apply_updates(params, updates), state
 
     return jax.lax.fori_loop(start, start + count, step, (params, state))
+
+
+_advance = eqx.filter_jit(_steps, donate="all-except-first")
+# Compiles in two thirds of the time, and takes up to a fifth longer for each step.
+_advance_soon = compiled(_steps, donate="all-except-first")
+# Steps times parameters up to which that is worth it. Measured with 1.8 million parameters: 0.35 s
+# less to compile, and 0.5 to 3 ms more for a step.
+_SHORT = 3e8
 
 
 def _gradient(
@@ -165,7 +175,7 @@ def _record(step: int, network: Any, task: AbstractTask) -> Record:
     return {"step": float(step), **{name: float(x) for name, x in _measure(network, task).items()}}
 
 
-@eqx.filter_jit
+@compiled
 def _measure(network: Any, task: AbstractTask) -> dict[str, Array]:
     """Losses, errors and norms; in batches, so that a large network fits."""
 
