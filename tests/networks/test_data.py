@@ -1,8 +1,11 @@
 """Files in the formats of MNIST, CIFAR and plain text, written here byte by byte."""
 
+import dataclasses
 import gzip
 import lzma
 import struct
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -127,6 +130,22 @@ def test_short_text_is_refused(tmp_path):
     write(tmp_path / "t.txt", b"abc")
     with pytest.raises(ValueError, match="at least 20 characters"):
         text(tmp_path)
+
+
+def test_digits_are_those_of_scikit_learn_wherever_it_keeps_its_file(monkeypatch):
+    read = digits()
+    monkeypatch.setattr(Path, "is_file", lambda self: False)
+    given = digits()
+    for field in dataclasses.fields(read):
+        mine, theirs = (getattr(images, field.name) for images in (read, given))
+        assert mine.dtype == theirs.dtype
+        np.testing.assert_array_equal(mine, theirs)
+
+
+def test_digits_without_scikit_learn(monkeypatch):
+    monkeypatch.setitem(sys.modules, "sklearn", None)
+    with pytest.raises(ImportError, match="come with scikit-learn"):
+        digits()
 
 
 def test_digits_and_their_parts():
