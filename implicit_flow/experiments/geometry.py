@@ -1,23 +1,23 @@
 """Each geometry has a limit of its own: mirror flows, and steepest descent in three norms."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import diffrax
-import jax.numpy as jnp
 import numpy as np
 import optax
 
 from .. import _checks
 from .._compiled import compiled
 from .._descend import descend
+from .._side_by_side import side_by_side
 from .._simulate import simulate
 from ..convex import min_l2
-from ..flows import FactorFlow
-from ..measurements import CommutingMeasurement, DiagonalMeasurement
-from ..problems import Problem
-from ._divergences import geometries, nearest
+from ._divergences import Geometry, geometries, nearest
 from ._double import require_float64
+from ._engine import engine as named_engine
+from ._factor_and_mirror import ALPHA, TIMES, distances, factor_path, times_of, vector_problem
 from ._finish import conclude, finish
 from ._sizes import sizes
 from ._steepest import NORMS, ends_of_descent
@@ -50,6 +50,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "instances": 2,
         "powers": (1.5,),
         "integrated": ("entropy",),
+        "engine": "tsit5",
         "steps": (1.0, 0.2),
         "num_steps": 3000,
     },
@@ -59,6 +60,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "instances": 8,
         "powers": (1.3, 1.5),
         "integrated": ("entropy", "hypentropy", "1.5-norm"),
+        "engine": "kvaerno5",
         "steps": (1.0, 0.3, 0.1),
         "num_steps": 10_000,
     },
@@ -68,17 +70,16 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "instances": 30,
         "powers": (1.1, 1.2, 1.5, 1.8),
         "integrated": ("quadratic", "entropy", "hypentropy", "1.1-norm", "1.5-norm", "1.8-norm"),
+        "engine": "kvaerno5",
         "steps": (1.0, 0.1, 0.01, 0.001),
         "num_steps": 200_000,
     },
 }
 
-# The scales at which entropy and hypentropy start; the misfit at which an iteration has arrived,
+# The scale at which the hypentropy starts; the misfit at which an iteration has arrived,
 # and the distance below which two points are one.
-_ALPHA, _BETA = 0.1, 0.1
+_BETA = 0.1
 _ARRIVED, _SAME = 1e-7, 1e-5
-# Times of the comparison of the factor flow, in units of 1 / the steepness of the start.
-_TIMES = (0.5, 2.0, 8.0)
 
 
 def run(
@@ -90,6 +91,7 @@ def run(
     instances: int | None = None,
     powers: Sequence[float | int] | None = None,
     integrated: Sequence[str] | None = None,
+    engine: str | None = None,
     steps: Sequence[float | int] | None = None,
     num_steps: int | None = None,
 ) -> "xarray.Dataset":
@@ -103,6 +105,7 @@ def run(
         instances: how many problems.
         powers: p of the p-norm potentials, between 1 and 2.
         integrated: names of the potentials whose flow is integrated.
+        engine: of these flows, "kvaerno5", "dopri8" or "tsit5".
         steps: of steepest descent, as shares of the longest that must descend.
         num_steps: of each iteration at the longest step; shorter steps take more of them.
 
@@ -119,6 +122,7 @@ def run(
         "instances": instances,
         "powers": powers,
         "integrated": integrated,
+        "engine": engine,
         "steps": steps,
         "num_steps": num_steps,
     }
@@ -132,24 +136,35 @@ def run(
         _checks.refuse("powers", "lie between 1.02 and 2", f"is {size['powers']}")
     if not all(0 < step <= 1 for step in size["steps"]):
         _checks.refuse("steps", "lie between 0 and 1", f"is {size['steps']}")
-    kinds = geometries(_ALPHA, _BETA, size["powers"])
+    kinds = geometries(ALPHA, _BETA, size["powers"])
     for name in size["integrated"]:
         if name not in kinds:
             _checks.refuse("integrated", f"name some of {', '.join(kinds)}", f"has {name!r}")
+    if "entropy" not in size["integrated"]:
+        _checks.refuse("integrated", "name entropy, to compare the factor flow", "does not")
     rng = np.random.default_rng(seed)
     rows = rng.normal(size=(count, m, n)) / np.sqrt(n)
     targets = np.einsum("kij,kj->ki", rows, _planted(count, n, rng))
-    mirror = _mirror(size, kinds, rows, targets)
-    over = ("instance", "potential")
+    # The factor flow beside the mirror flows: its program compiles for as long as theirs.
+    parts: list[Callable[[], Any]] = [
+        *(partial(_mirror, size, name, kind, rows, targets) for name, kind in kinds.items()),
+        partial(factor_path, rows[0], targets[0], seed),
+    ]
+    results: list[Any] = side_by_side(lambda part: part(), parts)
+    *mirrors, factor = results
+    mirror = dict(zip(kinds, mirrors, strict=True))
+    over = {name: ("instance", "potential") for name in mirrors[0] if name != "path"}
+    over |= dict.fromkeys(("x", "flow_x"), ("instance", "potential", "coordinate"))
     ds = xarray.Dataset(
         {
-            **{name: (over, values) for name, values in mirror["scalars"].items()},
-            "x": (("instance", "potential", "coordinate"), mirror["x"]),
-            "flow_x": (("instance", "potential", "coordinate"), mirror["flow_x"]),
+            **{
+                name: (axes, np.stack([one[name] for one in mirrors], axis=1))
+                for name, axes in over.items()
+            },
             "rows": (("instance", "measurement", "coordinate"), rows),
             "targets": (("instance", "measurement"), targets),
             **ends_of_descent(rows, targets, size["steps"], size["num_steps"]),
-            **_factor(rows[0], targets[0], mirror["entropy"], seed),
+            "factor_distance": ("time_unit", distances(factor, mirror["entropy"]["path"], seed)),
             "is_integrated": ("potential", [int(name in size["integrated"]) for name in kinds]),
         },
         coords={
@@ -157,7 +172,7 @@ def run(
             "norm": list(NORMS),
             "step": list(size["steps"]),
             "instance": np.arange(count),
-            "time_unit": list(_TIMES),
+            "time_unit": list(TIMES),
         },
         attrs={"dim": n, "num_measurements": m, "num_steps": size["num_steps"]},
     )
@@ -186,77 +201,48 @@ def table(ds: "xarray.Dataset") -> "xarray.Dataset":
     return ds[names].max("instance")
 
 
-def _mirror(size: dict[str, Any], kinds: Any, rows: Any, targets: Any) -> dict[str, Any]:
-    count, shape = len(rows), (len(rows), len(kinds))
-    names = ("flow_distance", "flow_error_estimate", "descent_distance", "descent_misfit", "spread")
-    scalars = {name: np.full(shape, np.nan) for name in names}
-    x, path = np.zeros((*shape, rows.shape[2])), None
-    flow_x = np.full_like(x, np.nan)
-    for place, (name, kind) in enumerate(kinds.items()):
-        options = {"alpha": _ALPHA} if kind.flow.needs_alpha else {}
-
-        @compiled
-        def solve(A: Any, y: Any, flow: Any = kind.flow, options: Any = options) -> Any:
-            given = {"saveat": 2 * _times(A, y), "adjoint": diffrax.ForwardMode(), "throw": False}
-            options = given | options
-            return simulate(_problem(A, y), flow, **options)
-
-        @compiled
-        def step(A: Any, y: Any, rate: Any, flow: Any = kind.flow, options: Any = options) -> Any:
-            options = {"num_steps": size["num_steps"], "throw": False, **options}
-            return descend(_problem(A, y), flow, optax.sgd(rate), **options)
-
-        for k in range(count):
-            A, y = rows[k], targets[k]
-            best = nearest(A, y, kind)
-            norm = np.linalg.norm(best)
-            least = np.asarray(min_l2(_problem(A, y)).x)
-            curvature = kind.curvature(2 * float(np.max(np.abs(best))))
-            rate = 1 / (np.linalg.norm(A, 2) ** 2 * curvature)
-            end = step(A, y, jnp.asarray(rate))
-            x[k, place] = end.x
-            scalars["descent_distance"][k, place] = np.linalg.norm(end.x - best) / norm
-            scalars["descent_misfit"][k, place] = end.residual_norm
-            # How far apart the limits of different geometries are.
-            scalars["spread"][k, place] = np.linalg.norm(least - best) / norm
-            if name in size["integrated"]:
-                sol = solve(A, y)
-                flow_x[k, place] = sol.x
-                scalars["flow_distance"][k, place] = np.linalg.norm(sol.x - best) / norm
-                scalars["flow_error_estimate"][k, place] = sol.error_estimate
-                if name == "entropy" and k == 0:
-                    path = np.asarray(sol.Xs)
-    return {"scalars": scalars, "x": x, "flow_x": flow_x, "entropy": path}
-
-
-def _problem(rows: Any, targets: Any) -> Problem:
-    return Problem(DiagonalMeasurement(rows), targets)
-
-
-def _times(A: Any, y: Any) -> Any:
-    """Times of the comparison, on the clock of the factor flow."""
-    return jnp.asarray(_TIMES) / jnp.max(jnp.abs(A.T @ y))
-
-
-def _factor(A: np.ndarray, y: np.ndarray, entropy: Any, seed: int) -> dict[str, Any]:
-    """The factor flow on matrices with common eigenvectors against the mirror flow, in time."""
-    if entropy is None:
-        _checks.refuse("integrated", "name entropy, to compare the factor flow", "does not")
-    n = A.shape[1]
-    basis = np.linalg.qr(np.random.default_rng([seed, 1]).normal(size=(n, n)))[0]
+def _mirror(
+    size: dict[str, Any], name: str, kind: Geometry, rows: Any, targets: Any
+) -> dict[str, Any]:
+    """Mirror descent, and the flow if it is integrated, with one potential on every instance."""
+    options: dict[str, Any] = {"alpha": ALPHA} if kind.flow.needs_alpha else {}
 
     @compiled
-    def factor(A: Any, y: Any) -> Any:
-        problem, times = Problem(CommutingMeasurement(basis, A), y), _times(A, y)
-        # To a given time, where nothing is stiff: a stock solver, as for the mirror flow.
-        options = {"saveat": times, "t1": times[-1], "solver": diffrax.Tsit5(), "rtol": 1e-8}
-        options["adjoint"] = diffrax.ForwardMode()
-        return simulate(problem, FactorFlow(), alpha=_ALPHA, **options)
+    def solve(A: Any, y: Any) -> Any:
+        given = {"saveat": 2 * times_of(A, y), "solver": named_engine(size["engine"])}
+        given |= {"adjoint": diffrax.ForwardMode(), "throw": False}
+        return simulate(vector_problem(A, y), kind.flow, **given, **options)
 
-    sol = factor(A, y)
-    wanted = basis @ entropy @ basis.T
-    distance = np.linalg.norm(np.asarray(sol.Xs) - wanted, axis=(1, 2))
-    return {"factor_distance": ("time_unit", distance / np.linalg.norm(wanted, axis=(1, 2)))}
+    @compiled
+    def step(A: Any, y: Any, rate: Any) -> Any:
+        given = {"num_steps": size["num_steps"], "throw": False}
+        return descend(vector_problem(A, y), kind.flow, optax.sgd(rate), **given, **options)
+
+    found, path = [], None
+    for A, y in zip(rows, targets, strict=True):
+        best = nearest(A, y, kind)
+        norm = np.linalg.norm(best)
+        least = np.asarray(min_l2(vector_problem(A, y)).x)
+        curvature = kind.curvature(2 * float(np.max(np.abs(best))))
+        end = step(A, y, np.asarray(1 / (np.linalg.norm(A, 2) ** 2 * curvature)))
+        one = {
+            "x": np.asarray(end.x),
+            "flow_x": np.full(len(best), np.nan),
+            "descent_distance": np.linalg.norm(end.x - best) / norm,
+            "descent_misfit": float(end.residual_norm),
+            # How far apart the limits of different geometries are.
+            "spread": np.linalg.norm(least - best) / norm,
+            "flow_distance": np.nan,
+            "flow_error_estimate": np.nan,
+        }
+        if name in size["integrated"]:
+            sol = solve(A, y)
+            one["flow_x"] = np.asarray(sol.x)
+            one["flow_distance"] = np.linalg.norm(sol.x - best) / norm
+            one["flow_error_estimate"] = float(sol.error_estimate)
+            path = np.asarray(sol.Xs) if path is None else path
+        found.append(one)
+    return {key: np.array([one[key] for one in found]) for key in found[0]} | {"path": path}
 
 
 def _outcome(ds: "xarray.Dataset") -> dict[str, str]:
