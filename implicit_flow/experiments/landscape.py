@@ -11,7 +11,7 @@ from .._side_by_side import side_by_side
 from ._finish import conclude, finish
 from ._landscape_bounds import iterations, perturbed, saddles
 from ._landscape_family import sweep_of_d, threshold
-from ._landscape_models import AT_REST, MODELS, NO_SPURIOUS, Census, census
+from ._landscape_models import AT_REST, MODELS, NO_SPURIOUS, census
 from ._landscape_picture import draw
 from ._sizes import sizes
 
@@ -130,18 +130,28 @@ def run(
     chosen = sizes(SETTINGS, setting, given, seed=seed)
     _check(chosen)
     keys = jax.random.split(jax.random.key(seed), 4)
-    each = (chosen["instances"], chosen["starts"])
+    each, tries = (chosen["instances"], chosen["starts"]), chosen["num_steps"]
 
-    def counted(name: str) -> Census:
-        return census(name, *each, chosen["num_steps"], key=keys[0])[0]
+    # Both, one after the other: they share programs.
+    def bounds() -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+        curved = saddles(tuple(chosen["counts"]), *each, key=keys[1])
+        moved = perturbed(tuple(chosen["levels"]), *each, tries, key=keys[1])
+        say("curvature and disturbances measured")
+        return curved, moved
 
-    found = side_by_side(counted, chosen["models"])
+    constants, numbers = np.array(chosen["deltas"], float), tuple(chosen["conditions"])
+    parts: list[Callable[[], Any]] = [
+        bounds,
+        *(
+            lambda name=name: census(name, *each, tries, key=keys[0])[0]
+            for name in chosen["models"]
+        ),
+        lambda: sweep_of_d(constants, 10 * chosen["starts"], key=keys[2]),
+        lambda: iterations(tuple(chosen["dims"]), numbers, 8, key=keys[3]),
+    ]
+    results: list[Any] = side_by_side(lambda part: part(), parts)
+    (curved, moved), *found, family, steps = results
     say("census of critical points taken")
-    curved = saddles(tuple(chosen["counts"]), *each, key=keys[1])
-    moved = perturbed(tuple(chosen["levels"]), *each, chosen["num_steps"], key=keys[1])
-    say("curvature and disturbances measured")
-    family = sweep_of_d(np.array(chosen["deltas"], float), 10 * chosen["starts"], key=keys[2])
-    steps = iterations(tuple(chosen["dims"]), tuple(chosen["conditions"]), 8, key=keys[3])
     ds = xarray.Dataset(
         {
             "points": (
