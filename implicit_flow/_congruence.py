@@ -10,9 +10,10 @@ from jaxtyping import Array, Float
 
 from ._compiled import compiled
 from ._congruence_term import congruence_term
+from ._transformed import is_transformed
 from ._types import Scalar
 from ._uncoupled import exact_components, uncoupled
-from .flows import AbstractFlow, Path
+from .flows import AbstractFlow, MatrixFlow, Path, settled
 from .linalg import GradedFactor, log_row_lengths, row_lengths
 from .measurements import CommutingMeasurement, DiagonalMeasurement
 from .parametrizations import Factor
@@ -58,7 +59,7 @@ def by_congruence(
     start = parametrization if isinstance(parametrization, Factor) else Factor()
     dtype = problem.measurement.dtype
     frame = start.frame(problem.dim, init, dtype)
-    return _from_frame(
+    path, spectrum = _from_frame(
         problem,
         solver,
         frame,
@@ -68,6 +69,10 @@ def by_congruence(
         save_ts=save_ts,
         max_steps=max_steps,
     )
+    if t1 is not None or not is_transformed():
+        return path, spectrum
+    ended = settled(MatrixFlow(), problem, path.unknown, (path.unknown, path.residual, path.dual))
+    return eqx.tree_at(lambda p: (p.unknown, p.residual, p.dual), path, ended), spectrum
 
 
 # Compiled as a whole: outside `jit` every operation of it would be a program of its own.

@@ -26,6 +26,7 @@ def no_derivative_unless(valid: Any, tree: Tree) -> Tree:
 
     Example:
         >>> import jax
+        >>> from implicit_flow._no_derivative import no_derivative_unless
         >>> def root(x):
         ...     possible = x > 0
         ...     return jax.numpy.where(possible, no_derivative_unless(possible, x), 1.0) ** 0.5

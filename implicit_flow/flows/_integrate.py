@@ -15,6 +15,7 @@ from .._results import RESULTS, select
 from .._types import Residual, Scalar
 from ..problems import Problem
 from ._base import AbstractFlow, residual
+from ._settled import settled
 from ._stationarity import Rest
 from ._step_sizes import first_step, rms, slope_and_rounding, with_tolerances
 from ._traced_once import TracedOnce
@@ -201,14 +202,14 @@ def integrate(
     result = select(
         (result == RESULTS.successful) & ~(error <= rtol), RESULTS.tolerance_not_met, result
     )
-    end = (X, residual(problem, X), dual)
-    kept = errors = None
+    kept, errors, end = None, None, (X, residual(problem, X), dual)
+    end = settled(flow, problem, state, end) if t1 is None else end
     if save_ts is not None:
         kept, errors = _along(sol, companion, factor, unseen, end, error, save_ts)
     return Path(
-        unknown=X,
+        unknown=end[0],
         residual=end[1],
-        dual=dual,
+        dual=end[2],
         time=time,
         saved=kept,
         error_estimate=jax.lax.stop_gradient(error),

@@ -92,7 +92,9 @@ class Rest(eqx.Module):
         rounding = 16 * jnp.finfo(r.dtype).eps * problem.scale
         left = self.left(flow, problem, t, state, met)
         little_left = left <= (_MARGIN if self.newton else 1) * self.drift * size
-        settled = (t > 0) & (little_left | (moving.misfit <= rounding))
+        # At t = 0 too: steps from there would be as long as may be, and derivatives, which are not
+        # at rest, unstable in them.
+        settled = ((t > 0) & little_left) | (moving.misfit <= rounding)
         pull = moving.pull / jnp.where(self.steepness > 0, self.steepness, 1)
         # A generator that is small against the misfit is about zero for good, not on its way there.
         gone = pull <= 1e-6 * moving.misfit / problem.scale
@@ -135,7 +137,7 @@ class Rest(eqx.Module):
             The estimate.
         """
         r = flow.drive(t, state, problem)
-        by_speed = t * jnp.linalg.norm(_driven(flow, problem, state, r)[1])
+        by_speed = t * jnp.linalg.norm(driven(flow, problem, state, r)[1])
         if not self.newton:
             return by_speed
         left = jax.lax.cond(met, lambda: _newton_step(flow, problem, t, state), lambda: by_speed)
@@ -232,7 +234,7 @@ class _Moving(eqx.Module):
     @classmethod
     def at(cls, flow: AbstractFlow, problem: Problem, state: Any, r: Array) -> "_Moving":
         """All of it at a state, driven by r."""
-        X, speed = _driven(flow, problem, state, r)
+        X, speed = driven(flow, problem, state, r)
         misfit = jnp.linalg.norm(predict(problem, X) - problem.targets)
         return cls(
             X,
@@ -242,26 +244,42 @@ class _Moving(eqx.Module):
         )
 
 
-def _driven(flow: AbstractFlow, problem: Problem, state: Any, r: Array) -> tuple[Array, Array]:
+def driven(flow: AbstractFlow, problem: Problem, state: Any, r: Array) -> tuple[Array, Array]:
     """X, and the dX/dt that r makes of it, linear in r."""
     velocity = flow.velocity(state, r, problem)
     return jax.jvp(lambda s: flow.unknown(s, problem), (state,), (velocity,))
 
 
+def approach(flow: AbstractFlow, problem: Problem, state: Any) -> Array:
+    """The matrix K of the approach to the targets.
+
+    Driven by w, X moves at $-Mw$ and A(X) at $-Kw$, $K = AMA^*$.
+
+    Args:
+        flow: that is integrated.
+        problem: that it fits.
+        state: about which K is taken.
+
+    Returns:
+        Symmetric, shape (m, m).
+    """
+    column = lambda e: predict(problem, driven(flow, problem, state, e)[1])
+    each = jnp.eye(problem.num_measurements, dtype=problem.measurement.dtype)
+    K = -jax.lax.map(column, each, batch_size=min(_FEW_MEASUREMENTS, len(each)))
+    return (K + K.T) / 2
+
+
 def _newton_step(flow: AbstractFlow, problem: Problem, t: Scalar, state: Any) -> Scalar:
     r"""|X_end - X| by a Newton step.
 
-    Driven by w, X moves at $-Mw$ and A(X) at $-Kw$, $K = AMA^*$. Were M constant,
-    $MK^{-1}(A(X) - y)$ would be left, whatever the loss.
+    Were M constant, $MK^{-1}(A(X) - y)$ would be left, whatever the loss; see `approach`.
     """
-    speed_of = lambda w: _driven(flow, problem, state, w)[1]
     misfit = predict(problem, flow.unknown(state, problem)) - problem.targets
-    K = -jax.vmap(lambda e: predict(problem, speed_of(e)))(jnp.eye(misfit.size, dtype=misfit.dtype))
-    values, vectors = jnp.linalg.eigh((K + K.T) / 2)
+    values, vectors = jnp.linalg.eigh(approach(flow, problem, state))
     # Below rounding of the largest rate nothing is known of a direction but that it is slow: it has
     # t times its speed to go, as in `left`, or more.
     epsilon = jnp.finfo(misfit.dtype).eps
     floor = jnp.where(values[-1] > 0, misfit.size * epsilon * values[-1], 1)
     slow = jnp.minimum(floor, 1 / jnp.maximum(t, jnp.finfo(t.dtype).tiny))
     steps = (vectors.T @ misfit) / jnp.where(values > floor, values, slow)
-    return jnp.linalg.norm(speed_of(vectors @ steps))
+    return jnp.linalg.norm(driven(flow, problem, state, vectors @ steps)[1])

@@ -10,6 +10,7 @@ import pytest
 from systems import STACK, TARGETS, matrix_problem
 
 import implicit_flow as imf
+from implicit_flow.flows import _settled, settled
 
 
 def value(stack, targets, alpha, adjoint=None):
@@ -149,3 +150,84 @@ def test_a_lane_of_invalid_input_has_no_derivative(solver):
         assert np.all(np.isnan(derivative[1:])), name
     assert (result == imf.RESULTS.invalid_input).tolist() == [False, True, True, True]
     assert max(steps[1:]) <= 2 * steps[0]
+
+
+def _difference(value, point, h=1e-3):
+    """Central, extrapolated: an error of h^4."""
+    basis = np.eye(point.size)
+    wide, narrow = (
+        np.array([(value(point + s * e) - value(point - s * e)) / (2 * s) for e in basis])
+        for s in (h, h / 2)
+    )
+    return (4 * narrow - wide) / 3
+
+
+@pytest.mark.parametrize("solver", [None, diffrax.Dopri8()])
+def test_derivatives_of_a_flow_that_starts_at_its_end(solver):
+    """X has nowhere to go, but its derivatives have."""
+    init = jnp.array([[1.0, 0.3, -0.2], [0.1, 0.8, 0.4], [-0.5, 0.2, 0.9]])
+    A = imf.measurements.DenseMeasurement(STACK)
+    targets = A.apply(init @ init.T)
+
+    def end(y, rtol=1e-6):
+        sol = imf.simulate(imf.Problem(A, y), alpha=1.0, init=init, solver=solver, rtol=rtol)
+        return jnp.sum(sol.X * jnp.arange(9.0).reshape(3, 3)), (sol.dual, sol.residual)
+
+    found = jax.jit(jax.grad(lambda y: end(y)[0]))(targets)
+    wanted = _difference(jax.jit(lambda y: end(y, 1e-10)[0]), targets)
+    np.testing.assert_allclose(found, wanted, rtol=1e-5)
+    dual, residual = jax.jit(jax.jacrev(lambda y: end(y)[1]))(targets)
+    # The limit meets its targets, whatever they are.
+    np.testing.assert_allclose(residual, np.zeros((2, 2)), atol=1e-6)
+    moved = jax.jit(lambda y: end(y, 1e-10)[1][0])
+    wanted = np.stack([_difference(lambda y, k=k: moved(y)[k], targets) for k in range(2)])
+    np.testing.assert_allclose(dual, wanted, rtol=1e-4, atol=1e-5)
+
+
+def test_derivatives_of_a_flow_that_takes_no_step():
+    """From X = 0 to targets of zero: X is least norm, and linear in the targets."""
+    A = imf.measurements.DenseMeasurement(STACK)
+
+    def end(y):
+        return imf.simulate(imf.Problem(A, y), imf.flows.EuclideanFlow()).X
+
+    rows = STACK.reshape(2, 9)
+    wanted = np.linalg.pinv(rows).reshape(3, 3, 2)
+    np.testing.assert_allclose(jax.jit(jax.jacrev(end))(jnp.zeros(2)), wanted, atol=1e-12)
+
+
+@pytest.mark.parametrize("log10_alpha", [-5.0, -300.0])
+def test_derivatives_from_a_tiny_start(log10_alpha):
+    """They come to rest later than X, by the length of the path in logarithms."""
+    A = imf.measurements.DiagonalMeasurement([[1.0, 0.5, 0.2], [0.1, 0.6, 1.2]])
+
+    def end(y, rtol=1e-6):
+        sol = imf.simulate(
+            imf.Problem(A, y), imf.flows.HadamardFlow(), log10_alpha=log10_alpha, rtol=rtol
+        )
+        return jnp.sum(sol.x * jnp.array([1.0, -2.0, 3.0]))
+
+    targets = jnp.array([1.0, 0.7])
+    wanted = _difference(jax.jit(lambda y: end(y, 1e-10)), targets)
+    np.testing.assert_allclose(jax.jit(jax.grad(end))(targets), wanted, rtol=1e-6)
+
+
+def test_many_measurements_are_not_decomposed(monkeypatch):
+    """What X has left of its way, both ways: 14 equations of a 6 x 6 matrix of rank two."""
+    problem = imf.problems.gaussian_sensing(6, 2, 14, key=jax.random.key(0))
+    X, no_dual = problem.ground_truth + 1e-3 * jnp.eye(6), jnp.zeros(14)
+
+    def end(shift):
+        at = imf.Problem(problem.measurement, problem.measurement.apply(X) + shift)
+        return settled(imf.flows.MatrixFlow(), at, X, (X, -shift, no_dual))
+
+    direct = jax.jacrev(end)(jnp.zeros(14))
+    monkeypatch.setattr(_settled, "_FEW_MEASUREMENTS", 1)
+    for derivative in (jax.jacrev, jax.jacfwd):
+        for one, other in zip(derivative(end)(jnp.zeros(14)), direct, strict=True):
+            np.testing.assert_allclose(one, other, atol=1e-7 * np.abs(other).max() + 1e-9)
+    # The targets are met wherever they move.
+    np.testing.assert_allclose(
+        problem.measurement.apply(direct[0][..., 0]), np.eye(14)[0], atol=1e-9
+    )
+    np.testing.assert_allclose(direct[1], 0, atol=1e-9)
