@@ -261,10 +261,11 @@ def _outcome(ds: "xarray.Dataset") -> dict[str, str]:
         outcome = "undecided"
     else:
         outcome = "holds" if gain > 0 else "fails"
-    if finite and gap > 0:
+    # A share of a gap that is within the spread is a share of nothing.
+    if finite and gap > spread["rnn sgd"] + spread["lstm sgd"]:
         text_ += f"; Path-SGD bridges {100 * gain / gap:.0f}% of the gap to the LSTM"
     elif finite:
-        text_ += "; the LSTM, trained by SGD too, is no better: there is no gap to bridge"
+        text_ += "; the LSTM, trained by SGD too, is no better beyond the spread: no gap to bridge"
     return conclude(outcome, text_ + ".", {"test_loss at the end": final})
 
 

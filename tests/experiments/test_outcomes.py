@@ -13,6 +13,7 @@ from implicit_flow.experiments import (
     kernel_and_rich,
     one_pass_sgd,
     path_norm_rescaling,
+    path_sgd_rnn,
 )
 from implicit_flow.experiments._finish import conclude
 from implicit_flow.experiments._recovery_picture import _success
@@ -33,6 +34,26 @@ def test_a_network_that_is_zero_leaves_the_claim_about_its_outputs_open():
     assert outcome(1e-3) == "fails"
     assert outcome(np.inf) == "fails"
     assert outcome(np.nan) == "undecided"
+
+
+def test_a_share_of_a_gap_within_the_spread_is_not_told():
+    def told(lstm):
+        losses = {"rnn sgd": 0.9, "rnn path-sgd": 0.5, "lstm sgd": lstm}
+        values = np.array([[losses[m] - 0.05, losses[m] + 0.05] for m in path_sgd_rnn._METHODS])
+        ds = xarray.Dataset(
+            {
+                "test_loss": (("model", "seed", "step"), values[:, :, None]),
+                "is_inside": ("model", np.ones(3, bool)),
+            },
+            {"model": list(path_sgd_rnn._METHODS)},
+            {"unit": "squared error", "task": "adding"},
+        )
+        return path_sgd_rnn._outcome(ds)
+
+    wide, narrow = told(0.1), told(0.85)
+    assert wide["outcome"] == narrow["outcome"] == "holds"
+    assert "bridges 50% of the gap" in wide["outcome_text"]
+    assert "no gap to bridge" in narrow["outcome_text"]
 
 
 def rich(excess, num_solved):
