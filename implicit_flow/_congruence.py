@@ -13,7 +13,7 @@ from ._congruence_term import congruence_term
 from ._transformed import is_transformed
 from ._types import Scalar
 from ._uncoupled import exact_components, uncoupled
-from .flows import AbstractFlow, MatrixFlow, Path, settled
+from .flows import AbstractFlow, MatrixFlow, Path, settled, targets_met
 from .linalg import GradedFactor, log_row_lengths, row_lengths
 from .measurements import CommutingMeasurement, DiagonalMeasurement
 from .parametrizations import Factor
@@ -71,8 +71,27 @@ def by_congruence(
     )
     if t1 is not None or not is_transformed():
         return path, spectrum
-    ended = settled(MatrixFlow(), problem, path.unknown, (path.unknown, path.residual, path.dual))
-    return eqx.tree_at(lambda p: (p.unknown, p.residual, p.dual), path, ended), spectrum
+    return _settled(path, problem, rtol, save_ts), spectrum
+
+
+def _settled(
+    path: Path, problem: Problem, rtol: Scalar, save_ts: Float[Array, " k"] | None
+) -> Path:
+    """A path to rest with the derivatives of its limit, at the end and where it is continued."""
+    met = targets_met(problem, path.unknown, path.result, rtol)
+    ended = (path.unknown, path.residual, path.dual)
+    ended = settled(MatrixFlow(), problem, path.unknown, ended, met)
+    path = eqx.tree_at(lambda p: (p.unknown, p.residual, p.dual), path, ended)
+    if save_ts is None:
+        return path
+    late = met & (save_ts > path.time)
+
+    def continued(kept: Array, end: Array) -> Array:
+        moved = jax.lax.stop_gradient(kept) + (end - jax.lax.stop_gradient(end))[None]
+        return jnp.where(late.reshape((-1,) + (1,) * end.ndim), moved, kept)
+
+    saved = jax.tree.map(continued, path.saved, ended)
+    return eqx.tree_at(lambda p: p.saved, path, saved)
 
 
 # Compiled as a whole: outside `jit` every operation of it would be a program of its own.

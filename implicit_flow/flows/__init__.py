@@ -12,5 +12,5 @@ from ._factor import FactorFlow as FactorFlow, MatrixFlow as MatrixFlow
 from ._hadamard import HadamardFlow as HadamardFlow, SignedHadamardFlow as SignedHadamardFlow
 from ._integrate import Path as Path, integrate as integrate
 from ._mirror import Mirror as Mirror, MirrorFlow as MirrorFlow
-from ._settled import settled as settled
+from ._settled import settled as settled, targets_met as targets_met
 from ._steered import SteeredFlow as SteeredFlow

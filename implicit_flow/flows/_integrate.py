@@ -15,7 +15,7 @@ from .._results import RESULTS, select
 from .._types import Residual, Scalar
 from ..problems import Problem
 from ._base import AbstractFlow, residual
-from ._settled import settled
+from ._settled import settled, targets_met
 from ._stationarity import Rest
 from ._step_sizes import first_step, rms, slope_and_rounding, with_tolerances
 from ._traced_once import TracedOnce
@@ -203,9 +203,9 @@ def integrate(
         (result == RESULTS.successful) & ~(error <= rtol), RESULTS.tolerance_not_met, result
     )
     kept, errors, end = None, None, (X, residual(problem, X), dual)
-    end = settled(flow, problem, state, end) if t1 is None else end
+    end, driving = _at_end(flow, problem, (state, time, t1), end, result, rtol)
     if save_ts is not None:
-        kept, errors = _along(sol, companion, factor, unseen, end, error, save_ts)
+        kept, errors = _along(sol, companion, factor, unseen, end, error, save_ts, driving)
     return Path(
         unknown=end[0],
         residual=end[1],
@@ -217,6 +217,20 @@ def integrate(
         result=result,
         stats=_counts(sol) | {"num_companion_steps": jnp.asarray(companion.stats["num_steps"])},
     )
+
+
+def _at_end(
+    flow: AbstractFlow, problem: Problem, at: Any, end: Any, result: RESULTS, rtol: Scalar
+) -> tuple[Any, Residual]:
+    """X, residual and dual at the end, and what drives the dual from there on."""
+    state, time, t1 = at
+    driving = flow.drive(time, state, problem)
+    if t1 is not None:
+        return end, driving
+    met = targets_met(problem, end[0], result, rtol)
+    ended = settled(flow, problem, state, end, met)
+    # At rest nothing drives it, whatever the targets.
+    return ended, jnp.where(met, jax.lax.stop_gradient(driving), driving)
 
 
 def _is_finite(tree: Any) -> Bool[Array, ""]:
@@ -243,6 +257,7 @@ def _along(
     end: Any,
     error: Scalar,
     save_ts: Float[Array, " k"],
+    driving: Residual,
 ) -> tuple[Any, Array]:
     """The saved path, and its errors from that of a companion run."""
     *path, lost = _as_any(sol.ys)[1]
@@ -251,7 +266,10 @@ def _along(
     distances = 2 * factor * jax.vmap(_distance)(path[0], _as_any(companion.ys)[1][0])
     time = _as_any(sol.ts)[0][-1]
     errors = errors_along(distances, save_ts, rounding=unseen + lost, end=time, error=error)
-    return _continued(sol, tuple(path), end, errors)
+    # At rest X has no speed, and the dual that of the residual it leaves.
+    elapsed = jnp.maximum(save_ts - time, 0)
+    last = (*(leaf[None] for leaf in end[:2]), end[2][None] - elapsed[:, None] * driving[None])
+    return _continued(sol, tuple(path), last, errors)
 
 
 def _last(sol: diffrax.Solution) -> Any:
@@ -259,19 +277,19 @@ def _last(sol: diffrax.Solution) -> Any:
     return jax.tree.map(lambda leaf: leaf[-1], _as_any(sol.ys)[0])
 
 
-def _continued(sol: diffrax.Solution, path: Any, end: Any, errors: Array) -> tuple[Any, Array]:
-    """The path, and its errors: past the time of rest nothing moves, and what is left is the end.
+def _continued(sol: diffrax.Solution, path: Any, last: Any, errors: Array) -> tuple[Any, Array]:
+    """The path, and its errors: past the time of rest it is `last`.
 
     What was not reached without coming to rest is nan, and its error infinite.
     """
     reached = jnp.isfinite(_as_any(sol.ts)[1])
     rest = RESULTS.promote(sol.result) == RESULTS.event_occurred
     continued = jax.tree.map(
-        lambda leaf, last: jnp.where(
-            reached.reshape((-1,) + (1,) * last.ndim), leaf, jnp.where(rest, last, jnp.nan)[None]
+        lambda leaf, end: jnp.where(
+            reached.reshape((-1,) + (1,) * (leaf.ndim - 1)), leaf, jnp.where(rest, end, jnp.nan)
         ),
         path,
-        end,
+        last,
     )
     return continued, jnp.where(reached | rest, errors, jnp.inf)
 

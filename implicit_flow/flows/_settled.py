@@ -5,8 +5,10 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array
+from jaxtyping import Array, Bool
 
+from .._results import RESULTS
+from .._types import Scalar
 from ..problems import Problem
 from ._base import AbstractFlow, Residual, predict, residual
 from ._stationarity import approach, driven
@@ -14,12 +16,32 @@ from ._stationarity import approach, driven
 
 # Up to which K, m x m, is decomposed into its directions, and up to which it is formed at all.
 _FEW_MEASUREMENTS, _MANY_MEASUREMENTS = 200, 4000
-# Of a misfit relative to the targets, beyond which the flow is not where it linearizes.
-_MET = 1e-3
+
+
+def targets_met(problem: Problem, X: Array, result: RESULTS, rtol: Scalar) -> Bool[Array, ""]:
+    """Whether a flow ended where its targets are met: those may be missed by little, for good.
+
+    Args:
+        problem: that was fitted.
+        X: at the end.
+        result: how the integration ended.
+        rtol: the relative error of X that was asked for.
+
+    Returns:
+        True at a success, and where the end is one in all but its error.
+    """
+    others = (RESULTS.tolerance_not_met, RESULTS.ill_conditioned, RESULTS.vanished)
+    possible = jnp.any(jnp.stack([jnp.asarray(result == other) for other in others]))
+    near = jnp.linalg.norm(predict(problem, X) - problem.targets) <= rtol * problem.scale
+    return (result == RESULTS.successful) | (possible & near)
 
 
 def settled(
-    flow: AbstractFlow, problem: Problem, state: Any, ended: tuple[Array, Residual, Residual]
+    flow: AbstractFlow,
+    problem: Problem,
+    state: Any,
+    ended: tuple[Array, Residual, Residual],
+    met: Bool[Array, ""],
 ) -> tuple[Array, Residual, Residual]:
     r"""X, residual and dual at rest, with the derivatives that they have at t = infinity.
 
@@ -34,13 +56,13 @@ def settled(
         problem: that it fits.
         state: in which it came to rest.
         ended: X, residual and dual there.
+        met: whether the targets are met there, see `targets_met`; if not, nothing is changed.
 
     Returns:
         The same.
     """
     X, r, dual = ended
     misfit = predict(problem, X) - problem.targets
-    met = jnp.linalg.norm(misfit) <= _MET * problem.scale
     fixed = jax.lax.stop_gradient((flow, problem, state, met))
     X, dual = _moved((X, dual, misfit), fixed)
     left = residual(problem, X)

@@ -31,7 +31,8 @@ class RungeKuttaChebyshev(eqx.Module):
     Attributes:
         max_stages: of one step; the rounding of a step grows like its square.
         refinements: how often the step tolerance may be reduced until `rtol` is met.
-        recorded_steps: steps that a derivative can look back on.
+        recorded_steps: steps that a derivative can look back on; that of an end which took
+            more is nan.
 
     Raises:
         ValueError: counts below 1, or a single stage.

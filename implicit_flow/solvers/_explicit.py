@@ -217,7 +217,7 @@ def _kept(
         return kept
     kept = jax.vmap(lambda at, time: _shifted(term, at, time))(kept, times)
     late = jnp.arange(times.shape[0], dtype=jnp.int32) >= state.kept.count
-    at_rest = late & (state.arrived | state.stationary)
+    at_rest = late & (state.arrived | state.stationary | state.vanished)
     slope = velocity(term, end.factor).dual
     rest = end.dual[None, :] + (times - state.time)[:, None] * slope[None, :]
     return Motion(

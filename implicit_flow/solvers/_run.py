@@ -346,5 +346,5 @@ def fill_saved(state: RunState, goal: Goal) -> Saved:
     Returns:
         The saved path.
     """
-    resting = (state.arrived | state.stationary) & jnp.isinf(goal.t1)
+    resting = (state.arrived | state.stationary | state.vanished) & jnp.isinf(goal.t1)
     return fill(state.saved, state.graded, state.dual, state.force, state.time, resting)

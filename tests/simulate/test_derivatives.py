@@ -219,7 +219,7 @@ def test_many_measurements_are_not_decomposed(monkeypatch):
 
     def end(shift):
         at = imf.Problem(problem.measurement, problem.measurement.apply(X) + shift)
-        return settled(imf.flows.MatrixFlow(), at, X, (X, -shift, no_dual))
+        return settled(imf.flows.MatrixFlow(), at, X, (X, -shift, no_dual), jnp.array(True))
 
     direct = jax.jacrev(end)(jnp.zeros(14))
     monkeypatch.setattr(_settled, "_FEW_MEASUREMENTS", 1)
@@ -231,3 +231,32 @@ def test_many_measurements_are_not_decomposed(monkeypatch):
         problem.measurement.apply(direct[0][..., 0]), np.eye(14)[0], atol=1e-9
     )
     np.testing.assert_allclose(direct[1], 0, atol=1e-9)
+
+
+def test_targets_that_are_missed_by_little_do_not_move_the_limit():
+    """x2 = 0 is nearest to them, whatever they are."""
+    A = imf.measurements.DiagonalMeasurement(np.eye(2))
+
+    def end(y):
+        sol = imf.simulate(imf.Problem(A, y), imf.flows.HadamardFlow(depth=3), alpha=0.1)
+        return sol.x, sol.result
+
+    found, result = jax.jit(jax.jacrev(end, has_aux=True))(jnp.array([1.0, -5e-4]))
+    assert result == imf.RESULTS.stationary
+    np.testing.assert_allclose(found, [[1, 0], [0, 0]], atol=1e-3)
+
+
+@pytest.mark.parametrize("solver", [None, diffrax.Dopri8()])
+def test_derivatives_past_rest_are_those_of_the_limit(solver):
+    init = jnp.array([[1.0, 0.3, -0.2], [0.1, 0.8, 0.4], [-0.5, 0.2, 0.9]])
+    A = imf.measurements.DenseMeasurement(STACK)
+
+    def ends(y):
+        given = {"alpha": 1.0, "init": init, "solver": solver, "saveat": jnp.array([0.0, 1e6])}
+        sol = imf.simulate(imf.Problem(A, y), **given)
+        return (sol.X, sol.residual, sol.dual), (sol.Xs, sol.residuals, sol.duals)
+
+    last, along = jax.jit(jax.jacrev(ends))(A.apply(init @ init.T))
+    for end, kept in zip(last, along, strict=True):
+        np.testing.assert_allclose(kept[1], end, atol=1e-14)
+        assert np.abs(end).max() > 1e-3 or end is last[1]

@@ -117,3 +117,13 @@ def test_what_was_not_reached_is_no_number_and_its_error_is_infinite():
     assert np.isinf(sol.error_estimate)
     np.testing.assert_array_equal(np.isnan(sol.Xs[:, 0, 0]), [False, False, True, True])
     np.testing.assert_array_equal(np.isinf(sol.error_estimates), [False, False, True, True])
+
+
+@pytest.mark.parametrize("solver", [None, imf.solvers.RungeKuttaChebyshev(), diffrax.Dopri8()])
+def test_the_dual_grows_past_rest_where_targets_are_missed(solver):
+    A = imf.measurements.DenseMeasurement(np.eye(2)[None])
+    problem = imf.Problem(A, np.array([-1.0]))
+    sol = imf.simulate(problem, alpha=1e-2, solver=solver, saveat=jnp.array([1e6, 2e6]))
+    assert sol.result == imf.RESULTS.vanished
+    # r = 1, as soon as X = 0.
+    np.testing.assert_allclose(sol.duals[:, 0], [-1e6, -2e6], rtol=1e-6)
