@@ -5,7 +5,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool
+from jaxtyping import Array, Bool, Float
 
 from .._results import RESULTS
 from .._types import Scalar
@@ -18,12 +18,14 @@ from ._stationarity import approach, driven
 _FEW_MEASUREMENTS, _MANY_MEASUREMENTS = 200, 4000
 
 
-def targets_met(problem: Problem, X: Array, result: RESULTS, rtol: Scalar) -> Bool[Array, ""]:
+def targets_met(
+    problem: Problem, X: Float[Array, "..."], result: RESULTS, rtol: Scalar
+) -> Bool[Array, ""]:
     """Whether a flow ended where its targets are met: those may be missed by little, for good.
 
     Args:
         problem: that was fitted.
-        X: at the end.
+        X: at the end, (n, n) or (n,).
         result: how the integration ended.
         rtol: the relative error of X that was asked for.
 
