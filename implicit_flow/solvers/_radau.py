@@ -23,7 +23,8 @@ class ResidualRadau(eqx.Module):
         decay_per_step: largest exponent by which a direction may shrink in one step.
         spread: largest log condition number that one QR update of the factor sees.
         refinements: how often the step tolerance may be reduced until `rtol` is met.
-        recorded_steps: steps that a derivative can look back on.
+        recorded_steps: steps that a derivative can look back on; that of an end which took
+            more is nan.
 
     Raises:
         ValueError: counts below 1, or bounds that are not positive.
